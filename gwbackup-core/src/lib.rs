@@ -1,0 +1,13 @@
+//! core
+
+pub mod clock;
+pub mod context;
+pub mod error;
+pub mod model;
+pub mod observe;
+pub mod source;
+pub mod target;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use error::{Error, ErrorKind, Result};

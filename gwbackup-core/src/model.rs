@@ -1,0 +1,30 @@
+//! The nouns: what a gateway holds, how things are named, what a restore does.
+
+mod canonical;
+mod capture;
+mod change;
+mod document;
+mod key;
+mod places;
+mod resource;
+mod rules;
+mod scan;
+mod schema;
+
+pub use capture::{
+    Captured, Cause, Description, Finding, Gap, Limits, Scope, Verdict,
+};
+pub use change::{
+    Action, Attempt, Change, ChangeNo, Effect, Group, IdMap, Outcome, Resolved, Side, Step,
+    StepReceipt, There, Undo,
+};
+pub use document::Document;
+pub use key::{HandleName, Handles, Id, Key, Kind, Revision};
+pub use resource::{
+    Absence, Attachment, Coding, Mark, Part, Place, Reference, Resource, Role, Says, To,
+};
+pub use rules::Rules;
+pub use schema::{
+    HandleSpec, KindSpec, Member, MemberRule, Presence, RefSpec, Replace, Restore, Schema,
+    TextScan, Verbs, Within,
+};

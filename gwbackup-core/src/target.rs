@@ -1,0 +1,73 @@
+//! Writing a gateway.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::model::{
+    Change, Description, Finding, Group, Resolved, Scope, Side, Step, StepReceipt,
+};
+use crate::source::{BoxStream, Source};
+
+/// The gateway before and after a step, in the target's own handles; swapped for a roll back.
+pub trait States: Send + Sync {
+    /// What lies in `scope` on that side, sorted by key. A scope whose `under` names the keys of the
+    /// step's own changes and no kinds gives exactly these and what lies below them.
+    ///
+    /// A key of the step's changes may be given as the change names it or as the target does.
+    fn read(&self, side: Side, scope: &Scope) -> BoxStream<Result<Resolved>>;
+}
+
+/// Notes of one step, for its next attempt.
+#[async_trait]
+pub trait StepLog: Send + Sync {
+    /// Durable on return: name of an operation, id just assigned, part that is done. Must hold no
+    /// secret. The last note comes back in [`Attempt::Again`](crate::model::Attempt::Again).
+    async fn checkpoint(&self, note: serde_json::Value) -> Result<()>;
+}
+
+/// Writes a gateway, one step at a time. Order, retry, journal and roll back are the core's.
+#[async_trait]
+pub trait Target: Source {
+    /// Cuts the changes into groups, each change in exactly one. Pure: no I/O, the same answer for
+    /// the same input. The core orders the groups and refuses a cycle.
+    fn arrange(&self, description: &Description, changes: &[Change]) -> Vec<Group>;
+
+    /// The vendor's own dry run, and what only the provider knows. Changes nothing. A finding that
+    /// failed stops the restore before its first write.
+    async fn validate(
+        &self,
+        cx: &Context,
+        description: &Description,
+        changes: &[Change],
+        states: &dyn States,
+    ) -> Result<Vec<Finding>>;
+
+    /// Performs one step, and waits for the vendor's operation to end.
+    ///
+    /// On a first attempt: `Conflict` unless the gateway is in the state [`Side::Before`] (or
+    /// already in [`Side::After`]). From any state in between, a later attempt ends at `After`;
+    /// done things are found and reported as [`AlreadyThere`](crate::model::Effect::AlreadyThere),
+    /// never done twice.
+    ///
+    /// Known failures are outcomes; `Err` means that nothing is known about the step. Stops for
+    /// cancellation only right after a checkpoint. A dropped future is the same as a lost answer.
+    async fn apply(
+        &self,
+        cx: &Context,
+        description: &Description,
+        step: &Step,
+        states: &dyn States,
+        log: &dyn StepLog,
+    ) -> Result<StepReceipt>;
+}
+
+/// A test after a restore: routing, authentication, limits, whatever the user adds.
+#[async_trait]
+pub trait Check: Debug + Send + Sync + 'static {
+    /// Tries it and says what it found. Changes no configuration. A failed finding makes the
+    /// verdict NoGo.
+    async fn run(&self, cx: &Context, target: &dyn Target) -> Result<Vec<Finding>>;
+}
