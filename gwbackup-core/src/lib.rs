@@ -5,6 +5,7 @@ pub mod context;
 pub mod error;
 pub mod model;
 pub mod observe;
+pub mod plan;
 pub mod source;
 pub mod target;
 #[cfg(feature = "testing")]

@@ -10,6 +10,7 @@ mod resource;
 mod rules;
 mod scan;
 mod schema;
+mod snapshot;
 
 pub use capture::{Captured, Cause, Description, Finding, Gap, Limits, Scope, Verdict};
 pub use change::{
@@ -26,3 +27,8 @@ pub use schema::{
     HandleSpec, KindSpec, Member, MemberRule, Presence, RefSpec, Replace, Restore, Schema,
     TextScan, Verbs, Within,
 };
+pub use snapshot::{MemorySnapshot, Snapshot};
+
+pub(crate) use canonical::decode;
+pub(crate) use rules::{absent_places, stronger};
+pub(crate) use scan::{elements, members, push_segment};
