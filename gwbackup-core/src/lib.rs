@@ -6,6 +6,7 @@ pub mod error;
 pub mod model;
 pub mod observe;
 pub mod plan;
+pub mod restore;
 pub mod source;
 pub mod target;
 #[cfg(feature = "testing")]

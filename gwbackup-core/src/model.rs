@@ -30,5 +30,6 @@ pub use schema::{
 pub use snapshot::{MemorySnapshot, Snapshot};
 
 pub(crate) use canonical::decode;
-pub(crate) use rules::{absent_places, stronger};
+pub(crate) use change::pairs;
+pub(crate) use rules::absent_places;
 pub(crate) use scan::{elements, members, push_segment};

@@ -24,7 +24,7 @@ pub(crate) use diff::{field_changes, secret_pointers};
 pub(crate) use index::Index;
 pub(crate) use matching::{Matching, PlannedPlaces, Sides, match_pass, moved_under};
 pub(crate) use order::waves;
-pub(crate) use translate::{InPlace, Places, Translator};
+pub(crate) use translate::{InPlace, Located, Places, Translator};
 
 /// What happens to a resource that exists and differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub enum Existing {
 }
 
 /// How a plan is made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlanOptions {
     /// What happens to a resource that exists and differs.
     pub existing: Existing,
@@ -57,6 +57,7 @@ pub struct PlanOptions {
     /// Only these, and what they need. Empty: everything.
     pub only: Vec<Selector>,
     /// Identities that the user knows: key in the backup, key in the target.
+    #[serde(with = "crate::model::pairs")]
     pub ids: BTreeMap<Key, Key>,
 }
 
@@ -245,11 +246,6 @@ impl Arranged {
         let groups = if changes.is_empty() { Vec::new() } else { arrange(&changes) };
         let waves = waves(&changes, links, &groups, rules, backwards)?;
         Ok(Self { changes, groups, waves })
-    }
-
-    /// The change of a number.
-    pub(crate) fn change(&self, no: ChangeNo) -> Option<&Change> {
-        self.changes.iter().find(|change| change.no == no)
     }
 
     /// How long the writing takes, with so many calls at one time.

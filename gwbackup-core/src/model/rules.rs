@@ -7,7 +7,7 @@ use super::canonical::decode;
 use super::document::Document;
 use super::key::{Handles, Key, Kind};
 use super::places::{removal, text_of};
-use super::resource::{Coding, Mark, Part, Place, Reference, Resource, Role, Says, To};
+use super::resource::{Coding, Mark, Part, Place, Reference, Resource, Says, To};
 use super::scan::{self, Edit, Hit, Matcher, segments};
 use super::schema::{KindSpec, Member, RefSpec, Restore, Schema, Within};
 
@@ -300,11 +300,6 @@ fn named_kind(spec: &RefSpec, pointer: &str) -> Option<Kind> {
     let concrete: Vec<_> = segments(pointer).collect();
     let at = pattern.iter().zip(&concrete).rposition(|(p, c)| p != "*" || Kind::new(c).is_ok())?;
     Kind::new(&concrete[at]).ok()
-}
-
-/// The role that dominates when two references name the same thing.
-pub(crate) fn stronger(a: Role, b: Role) -> Role {
-    a.min(b)
 }
 
 #[cfg(test)]

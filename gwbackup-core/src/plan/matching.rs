@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::index::{Head, Index, Taken, is_in_scope};
-use super::translate::{InPlace, Places, Translator};
+use super::translate::{InPlace, Located, Places, Translator};
 use crate::error::Result;
 use crate::model::{
     HandleName, Handles, Id, IdMap, Key, Kind, Resource, Rules, Snapshot, There, Within,
@@ -245,12 +245,13 @@ pub(crate) struct PlannedPlaces<'a> {
 }
 
 impl Places for PlannedPlaces<'_> {
-    fn handle(&self, key: &Key, handle: &HandleName) -> Option<String> {
-        let there = self.matching.there(key)?;
+    fn locate(&self, key: &Key, handle: &HandleName) -> Located {
+        let Some(there) = self.matching.there(key) else { return Located::Nowhere };
         if *handle == HandleName::id() {
-            return Some(there.id.last().into_owned());
+            return Located::At(there.id.last().into_owned());
         }
-        self.actual.head(there)?.assigned.get(handle).cloned()
+        let assigned = self.actual.head(there).and_then(|head| head.assigned.get(handle));
+        assigned.map_or(Located::AsItIs, |value| Located::At(value.clone()))
     }
 }
 

@@ -1,13 +1,13 @@
 //! In which order the groups of a plan are written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::decide::Links;
 use crate::error::{Error, Result};
 use crate::model::{Action, Change, ChangeNo, Group, Key, Role, Rules};
 
 /// The groups in the order of writing, cut into waves: what stands in one wave may run at the same
-/// time. `Invalid` when the groups do not hold each change exactly once, `Refused` on a cycle.
+/// time. `backwards`: the changes are given as they were done, and the groups undo them. `Invalid` when the groups do not hold each change exactly once, `Refused` on a cycle.
 pub(crate) fn waves(
     changes: &[Change],
     links: &[Links],
@@ -20,11 +20,16 @@ pub(crate) fn waves(
     if backwards {
         before = before.into_iter().map(|(a, b, role)| (b, a, role)).collect();
     }
+    let by_number: HashMap<ChangeNo, &Change> = changes.iter().map(|c| (c.no, c)).collect();
     let rank: Vec<_> = groups
         .iter()
         .map(|group| {
-            let ranks = group.changes.iter().filter_map(|no| changes.get(no.0 as usize));
-            ranks.map(|change| weight(change, rules)).min().unwrap_or_default()
+            let members = group.changes.iter().filter_map(|no| by_number.get(no));
+            let ranks = members.map(|change| {
+                let action = if backwards { change.inverted().action } else { change.action };
+                weight(&change.key, action, rules)
+            });
+            ranks.min().unwrap_or_default()
         })
         .collect();
     let mut blockers: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); groups.len()];
@@ -44,7 +49,7 @@ pub(crate) fn waves(
             ready = open.iter().copied().filter(|n| free(n, &blockers)).collect();
         }
         let Some(least) = ready.iter().map(|n| rank[*n]).min() else {
-            return Err(cycle(&open, groups, changes));
+            return Err(cycle(&open, groups, &by_number));
         };
         ready.retain(|n| rank[*n] == least);
         let wave = one_per_lane(ready, groups);
@@ -120,9 +125,9 @@ fn edges(
 }
 
 /// Writes by rank, then deletions by falling rank.
-fn weight(change: &Change, rules: &Rules) -> (bool, u16) {
-    let rank = rules.spec(&change.key.kind).map_or(u16::MAX, |spec| spec.rank);
-    match change.action {
+fn weight(key: &Key, action: Action, rules: &Rules) -> (bool, u16) {
+    let rank = rules.spec(&key.kind).map_or(u16::MAX, |spec| spec.rank);
+    match action {
         Action::Delete => (true, u16::MAX - rank),
         _ => (false, rank),
     }
@@ -134,14 +139,11 @@ fn one_per_lane(ready: Vec<usize>, groups: &[Group]) -> Vec<usize> {
     ready.into_iter().filter(free).collect()
 }
 
-fn cycle(open: &BTreeSet<usize>, groups: &[Group], changes: &[Change]) -> Error {
-    let mut names: BTreeMap<u32, String> = BTreeMap::new();
-    for change in open.iter().flat_map(|n| &groups[*n].changes) {
-        if let Some(found) = changes.get(change.0 as usize) {
-            names.insert(change.0, found.key.to_string());
-        }
-    }
-    let shown: Vec<String> = names.into_values().take(8).collect();
+fn cycle(open: &BTreeSet<usize>, groups: &[Group], changes: &HashMap<ChangeNo, &Change>) -> Error {
+    let members = open.iter().flat_map(|n| &groups[*n].changes);
+    let names: BTreeSet<String> =
+        members.filter_map(|no| changes.get(no)).map(|change| change.key.to_string()).collect();
+    let shown: Vec<String> = names.into_iter().take(8).collect();
     Error::refused("these resources wait for each other, so no order of writing exists")
         .on(shown.join(", "))
         .help("restore one of them by itself first (`--only`), or change its name in the target")

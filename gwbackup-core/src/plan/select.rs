@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::index::Index;
 use crate::error::{Error, Result};
 use crate::model::{HandleName, Handles, Key, Resource, Role, Rules, Snapshot, elements, members};
 
 /// Chooses resources: `kind`, `kind/id-or-name`, `tag:NAME`, with `*` for any text. The kind may be
 /// given by one of its aliases.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Selector {
     text: String,
     what: What,
@@ -42,6 +45,20 @@ impl FromStr for Selector {
             return Err(Error::invalid("a selector is KIND, KIND/ID-OR-NAME or tag:NAME").on(text));
         }
         Ok(Self { text: text.to_owned(), what })
+    }
+}
+
+impl TryFrom<String> for Selector {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Selector> for String {
+    fn from(selector: Selector) -> Self {
+        selector.text
     }
 }
 

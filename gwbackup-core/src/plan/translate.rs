@@ -12,10 +12,21 @@ use crate::model::{
     absent_places,
 };
 
+/// Where a thing is in the target, as far as one of its handles is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Located {
+    /// Under the handle that it has in its own gateway.
+    AsItIs,
+    /// Under this one.
+    At(String),
+    /// It is not there (yet).
+    Nowhere,
+}
+
 /// Where things are in the target.
 pub(crate) trait Places: Debug + Send + Sync {
-    /// The target's value of a handle that it assigns; `None` for what is not there (yet).
-    fn handle(&self, key: &Key, handle: &HandleName) -> Option<String>;
+    /// The target's value of a handle that it assigns.
+    fn locate(&self, key: &Key, handle: &HandleName) -> Located;
 }
 
 /// Everything is where it is.
@@ -23,8 +34,8 @@ pub(crate) trait Places: Debug + Send + Sync {
 pub(crate) struct InPlace;
 
 impl Places for InPlace {
-    fn handle(&self, key: &Key, handle: &HandleName) -> Option<String> {
-        (*handle == HandleName::id()).then(|| key.id.last().into_owned())
+    fn locate(&self, _: &Key, _: &HandleName) -> Located {
+        Located::AsItIs
     }
 }
 
@@ -127,11 +138,12 @@ impl<'a> Translator<'a> {
                 if !is_assigned(self.rules, &head.key.kind, handle) {
                     return None;
                 }
-                match self.places.handle(&head.key, handle) {
-                    Some(text) if text == *value => None,
-                    Some(text) => Some(Named::Text(text)),
-                    None if self.is_given_by_server(&head.key, handle) => Some(Named::Pending),
-                    None => None,
+                match self.places.locate(&head.key, handle) {
+                    Located::At(text) if text != *value => Some(Named::Text(text)),
+                    Located::Nowhere if self.is_given_by_server(&head.key, handle) => {
+                        Some(Named::Pending)
+                    }
+                    Located::At(_) | Located::AsItIs | Located::Nowhere => None,
                 }
             }
             To::Gateway { handle } => {
