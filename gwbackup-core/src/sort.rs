@@ -98,8 +98,8 @@ impl Sorter {
     /// spill, and must not be used any more then.
     pub(crate) fn push(&mut self, kind: &str, id: &str, payload: &[u8]) -> Result<()> {
         let head = Head::of(kind, id, payload)?;
-        let held = self.arena.len() + (self.entries.len() + 1) * size_of::<Entry>();
-        if !self.entries.is_empty() && held + head.len() > self.budget {
+        let memory = self.arena.len() + (self.entries.len() + 1) * size_of::<Entry>();
+        if !self.entries.is_empty() && memory + head.len() > self.budget {
             self.spill()?;
         }
         if self.arena.capacity() == 0 {
@@ -206,7 +206,7 @@ impl std::fmt::Debug for Record {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut record = f.debug_struct("Record");
         record.field("kind", &self.kind()).field("id", &self.id());
-        record.field("payload", &self.head.payload).finish()
+        record.field("payload_len", &self.head.payload).finish_non_exhaustive()
     }
 }
 

@@ -119,7 +119,7 @@ impl DirectorySink {
     }
 
     /// The write protocol. After an error the name is as it was before.
-    fn place(&self, name: &ObjectName, fill: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    fn place(&self, name: &ObjectName, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
         let (folder, last) = self.folder_of(name, true).map_err(|e| match e.kind() {
             io::ErrorKind::NotADirectory => {
                 Error::invalid("a part of the name is an object, not a folder").on(name)
@@ -128,7 +128,7 @@ impl DirectorySink {
         })?;
         let temporary = temporary_name()?;
         let mut file = folder.create(&temporary).map_err(|e| fault(e, name))?;
-        let placed = fill(&mut file)
+        let placed = write(&mut file)
             .and_then(|()| file.sync_all().map_err(|e| fault(e, name)))
             .and_then(|()| self.publish(&folder, &temporary, &last, &file, name));
         let removed = folder.remove(&temporary);

@@ -168,8 +168,8 @@ mod tests {
         };
         assert_eq!(kind(&memory, size - 1, &digest).await, ErrorKind::Corrupt);
         assert_eq!(kind(&memory, size, &[0; 32]).await, ErrorKind::Corrupt);
-        let inner = Arc::new(memory.clone());
-        let flipped = Tampering::new(inner.clone(), |_, bytes| {
+        let inner: Arc<dyn Sink> = Arc::new(memory.clone());
+        let flipped = Tampering::new(Arc::clone(&inner), |_, bytes| {
             if let Some(last) = bytes.last_mut() {
                 *last ^= 1;
             }

@@ -110,7 +110,12 @@ fn plain_text_never_reaches_the_disk_and_an_altered_run_is_noticed() {
 /// Speed in memory; run with `--ignored --nocapture` and optimisation.
 #[test]
 #[ignore = "a measurement"]
-#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a measurement"
+)]
 fn speed() {
     let scratch = tempfile::tempdir().unwrap();
     let payload = vec![7; 1_000];

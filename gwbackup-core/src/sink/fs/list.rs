@@ -62,11 +62,11 @@ struct Lister<'a> {
 impl Lister<'_> {
     fn run(&mut self, root: &Path) -> Result<()> {
         self.cx.check()?;
-        walk(root, &mut |found| self.visit(found))
+        walk(root, &mut |found| self.visit(&found))
     }
 
-    fn visit(&mut self, found: Found<'_>) -> Result<bool> {
-        let Found { path, entry, .. } = found;
+    fn visit(&mut self, found: &Found<'_>) -> Result<bool> {
+        let Found { path, entry, .. } = *found;
         let listed = match entry {
             _ if found.is_temporary() => return Ok(false),
             Entry::Folder => {

@@ -228,6 +228,7 @@ fn modified(stat: &Stat) -> SystemTime {
     let seconds = i64::from(stat.st_mtime);
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let moment = if seconds < 0 { epoch.checked_sub(whole) } else { epoch.checked_add(whole) };
+    #[allow(clippy::useless_conversion, reason = "signed on some platforms")]
     let nanos = Duration::from_nanos(u64::try_from(stat.st_mtime_nsec).unwrap_or_default());
     moment.and_then(|moment| moment.checked_add(nanos)).unwrap_or(epoch)
 }
