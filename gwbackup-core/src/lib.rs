@@ -1,7 +1,9 @@
 //! core
 
+pub mod archive;
 pub mod clock;
 pub mod context;
+pub mod crypt;
 pub mod error;
 pub mod model;
 pub mod observe;

@@ -1,0 +1,8 @@
+//! What every implementation of a seam must keep. Each suite panics, with a sentence that names
+//! the breach, when the given part does not.
+
+mod cipher;
+mod keys;
+
+pub use cipher::cipher;
+pub use keys::key_provider;
