@@ -2,6 +2,11 @@
 
 mod ids;
 mod signed;
+mod store;
+mod trust;
 
 pub use ids::{CopyId, RepositoryId};
 pub use signed::{FileKind, SignedFile, Verified, Verifier};
+pub use trust::{
+    CopyEntry, CopyMark, Home, Role, Roots, SignerEntry, SignerState, Trust, TrustDocument, Until,
+};
