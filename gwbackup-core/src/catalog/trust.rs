@@ -200,6 +200,11 @@ impl Trust {
         (1..).zip(&self.files).map(|(number, file)| Ok((name(number)?, file))).collect()
     }
 
+    /// Whether a document of this digest is in the chain.
+    pub fn holds(&self, digest: &str) -> bool {
+        self.files.iter().any(|file| file.digest() == digest)
+    }
+
     /// Whether `signer` may act in one of `roles` (an admin may in each) with event number `seq`.
     pub fn allows(&self, signer: &SignerId, roles: &[Role], seq: u64) -> bool {
         self.current.signers.iter().any(|entry| {
