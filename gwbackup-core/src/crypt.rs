@@ -1,6 +1,7 @@
 //! Sealing, keys, signatures: the traits, and the parts that come with the library.
 
 mod cipher;
+mod digest;
 pub(crate) mod derive;
 pub(crate) mod hex;
 mod key_file;
@@ -20,6 +21,7 @@ use crate::error::Result;
 
 pub(crate) use cipher::TAG;
 pub use cipher::{Aes256Gcm, Suite, XChaCha20Poly1305, cipher};
+pub use digest::StateDigest;
 pub use key_file::KeyFile;
 pub use keys::{
     DataKey, KeyContext, KeyPurpose, Recipient, RecipientKind, RecipientState, Right, random,
