@@ -304,7 +304,7 @@ fn named_kind(spec: &RefSpec, pointer: &str) -> Option<Kind> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HandleName, HandleSpec, Id, MemberRule};
+    use super::super::{HandleName, HandleSpec, Id, MemberRule, Role};
     use super::*;
 
     fn rules() -> Rules {
