@@ -2,5 +2,7 @@
 
 pub mod conformance;
 mod fault;
+mod fault_crypt;
 
 pub use fault::{Call, Fault, Faults};
+pub use fault_crypt::{FaultyCipher, FaultyKeyProvider};

@@ -12,7 +12,7 @@ use super::header::Header;
 use super::index::{self, IndexLine};
 use super::record::{Content, FOOTER, Footer, Head, Unpacker};
 use crate::crypt::{Cipher, DataKey, cipher};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How many secret tokens a line names. `Corrupt` when the line cannot be understood.
 pub type SecretCount = fn(line: &[u8]) -> Result<usize>;
@@ -150,8 +150,16 @@ impl<R: Read + Seek> Archive<R> {
             .partition_point(|line| (line.kind.as_str(), line.first.as_str()) <= (kind, id));
         let Some(number) = after.checked_sub(1) else { return Ok(None) };
         let mut frame = Frame::default();
-        let before = self.secrets_before(number)?;
-        self.load(number, before, &mut frame)?;
+        let likely = self.gaps_before(number);
+        if let Err(e) = self.load(number, likely, &mut frame) {
+            // A gap may also hold a record that this version skips: then, and only then, the
+            // number of secrets before this frame must be counted from the records themselves.
+            let exact = self.secrets_before(number)?;
+            if e.kind() != ErrorKind::Corrupt || exact == likely {
+                return Err(e);
+            }
+            self.load(number, exact, &mut frame)?;
+        }
         while let Some(entry) = frame.next(self.secret_count)? {
             if entry.kind == kind && entry.id == id {
                 return found(entry).map(Some);
@@ -248,13 +256,13 @@ impl<R: Read + Seek> Archive<R> {
         (from, to)
     }
 
-    /// How many records of secrets stand before a frame. Frames without a gap have none, so that
-    /// only the others are looked at.
+    /// How many frames before this one have something between them and the next.
+    fn gaps_before(&self, number: usize) -> u64 {
+        (0..number).map(|before| self.gap(before)).map(|(from, to)| u64::from(from < to)).sum()
+    }
+
+    /// How many records of secrets stand before a frame.
     fn secrets_before(&mut self, number: usize) -> Result<u64> {
-        let (from, to) = self.gap(number);
-        if from == to || self.secrets_key.is_none() {
-            return Ok(0);
-        }
         let mut count = 0;
         for before in 0..number {
             let (from, to) = self.gap(before);

@@ -184,25 +184,49 @@ fn decompression_stops_at_the_declared_size() {
     }
 }
 
+/// Tokens as the content of the archive's `ordinal`-th record of secrets.
+fn sealed_tokens(ordinal: u64, tokens: &[&[u8]]) -> Vec<u8> {
+    let header = Header::new(Suite::Aes256Gcm, ids(), &dek()).unwrap();
+    let mut secrets = Vec::new();
+    let mut encoder = TokenEncoder::new(3).unwrap();
+    for token in tokens {
+        encoder.encode(token, &mut secrets).unwrap();
+    }
+    let key = header.secrets_key(&sdek()).unwrap();
+    let nonce = super::super::chunks::nonce(ordinal, false);
+    crate::crypt::cipher(Suite::Aes256Gcm).seal(&key, &nonce, &mut secrets).unwrap();
+    secrets
+}
+
+fn with_secrets(id: &str, count: usize) -> String {
+    format!("{{\"kind\":\"r\",\"id\":\"{id}\",\"n\":{count}}}\n")
+}
+
 /// Tokens that are not as many as the lines name.
 #[test]
 fn secrets_and_lines_must_agree() {
-    let with = |n: usize, tokens: &[&[u8]]| {
-        let header = Header::new(Suite::Aes256Gcm, ids(), &dek()).unwrap();
-        let mut secrets = Vec::new();
-        let mut encoder = TokenEncoder::new(3).unwrap();
-        for token in tokens {
-            encoder.encode(token, &mut secrets).unwrap();
-        }
-        let key = header.secrets_key(&sdek()).unwrap();
-        let nonce = super::super::chunks::nonce(0, false);
-        crate::crypt::cipher(Suite::Aes256Gcm).seal(&key, &nonce, &mut secrets).unwrap();
-        let text = format!("{{\"kind\":\"r\",\"id\":\"a\",\"n\":{n}}}\n");
+    let with = |count: usize, ordinal: u64| {
         let mut forge = Forge::default();
-        forge.frame(&text, 1, "r", "a").record(5, &secrets);
-        read_all(&forge.end(&[3, 2, 4], &[]))
+        forge.frame(&with_secrets("a", count), 1, "r", "a");
+        read_all(&forge.record(5, &sealed_tokens(ordinal, &[b"1", b"2"])).end(&[3, 2, 4], &[]))
     };
-    assert_eq!(with(2, &[b"1", b"2"]).unwrap()[0].secrets, ["1", "2"]);
-    assert_eq!(with(3, &[b"1", b"2"]).unwrap_err().kind(), ErrorKind::Corrupt);
-    assert_eq!(with(1, &[b"1", b"2"]).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(with(2, 0).unwrap()[0].secrets, ["1", "2"]);
+    for (count, ordinal) in [(3, 0), (1, 0), (0, 0), (2, 1)] {
+        assert_eq!(with(count, ordinal).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}
+
+#[test]
+fn secrets_are_found_behind_records_that_may_be_skipped() {
+    let mut forge = Forge::default();
+    forge.frame(A, 1, "r", "a").record(0x80, b"later");
+    forge.frame(&with_secrets("b", 1), 1, "r", "b").record(5, &sealed_tokens(0, &[b"1"]));
+    forge.record(0x80, b"later").frame(&with_secrets("c", 1), 1, "r", "c");
+    let bytes = forge.record(5, &sealed_tokens(1, &[b"2"])).end(&[3, 2, 4], &[]);
+    let mut archive = opened(&bytes, Some(&sdek())).unwrap();
+    for (id, secrets) in [("a", vec![]), ("b", vec!["1"]), ("c", vec!["2"])] {
+        let found = archive.find("r", id, |entry| Ok(to_line(&entry).secrets)).unwrap();
+        assert_eq!(found.unwrap(), secrets);
+    }
+    assert_eq!(read_all(&bytes).unwrap().len(), 3);
 }
