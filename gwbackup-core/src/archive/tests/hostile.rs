@@ -184,6 +184,17 @@ fn decompression_stops_at_the_declared_size() {
     }
 }
 
+/// Cut before sealing, so that every chunk is in order.
+#[test]
+fn a_payload_that_ends_early_is_refused() {
+    let options = ArchiveOptions { padding: false, ..small_frames() };
+    let whole = payload(&written(&sample(), options).0);
+    for end in 1..whole.len() {
+        refused(&sealed(&whole[..end]));
+    }
+    refused(&sealed(&[whole.as_slice(), &[0]].concat()));
+}
+
 /// Tokens as the content of the archive's `ordinal`-th record of secrets.
 fn sealed_tokens(ordinal: u64, tokens: &[&[u8]]) -> Vec<u8> {
     let header = Header::new(Suite::Aes256Gcm, ids(), &dek()).unwrap();
