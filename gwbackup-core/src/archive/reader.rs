@@ -154,8 +154,11 @@ impl<R: Read + Seek> Archive<R> {
         if let Err(e) = self.load(number, likely, &mut frame) {
             // A gap may also hold a record that this version skips: then, and only then, the
             // number of secrets before this frame must be counted from the records themselves.
+            if e.kind() != ErrorKind::Corrupt {
+                return Err(e);
+            }
             let exact = self.secrets_before(number)?;
-            if e.kind() != ErrorKind::Corrupt || exact == likely {
+            if exact == likely {
                 return Err(e);
             }
             self.load(number, exact, &mut frame)?;
@@ -210,8 +213,8 @@ impl<R: Read + Seek> Archive<R> {
             let head = self.head(at)?;
             if head.content == content && found.is_none() {
                 found = Some((at, head));
-            } else if head.content != Content::Skippable {
-                return Err(Error::corrupt("the archive's records are out of order"));
+            } else {
+                self.skip(at, head)?;
             }
             at += head.span();
         }
@@ -223,12 +226,19 @@ impl<R: Read + Seek> Archive<R> {
     fn only_skippable(&mut self, mut at: u64, end: u64) -> Result<()> {
         while at < end {
             let head = self.head(at)?;
-            if head.content != Content::Skippable {
-                return Err(Error::corrupt("the archive's records are out of order"));
-            }
+            self.skip(at, head)?;
             at += head.span();
         }
         if at == end { Ok(()) } else { Err(Error::corrupt("a record overlaps the next one")) }
+    }
+
+    /// Steps over a record that may be skipped. Its chunks are opened all the same: what was read to
+    /// the end has no part that nobody looked at.
+    fn skip(&mut self, at: u64, head: Head) -> Result<()> {
+        if head.content != Content::Skippable {
+            return Err(Error::corrupt("the archive's records are out of order"));
+        }
+        self.chunks.check(at, head.span())
     }
 
     fn head(&mut self, at: u64) -> Result<Head> {

@@ -102,6 +102,18 @@ fn records_that_may_be_skipped_are_skipped() {
 }
 
 #[test]
+fn damage_in_records_that_may_be_skipped_is_found() {
+    let mut bytes = Forge::default()
+        .frame(A, 1, "r", "a")
+        .record(0x80, &vec![7; 300_000])
+        .frame(B, 1, "r", "b")
+        .end(&[3, 2, 4], &[]);
+    assert_eq!(read_all(&bytes).unwrap().len(), 2);
+    bytes[150_000] ^= 1;
+    refused(&bytes);
+}
+
+#[test]
 fn lines_out_of_order_doubled_or_miscounted_are_refused() {
     let (ab, ba, aa) = ([A, B].concat(), [B, A].concat(), [A, A].concat());
     let end = |forge: &mut Forge| refused(&forge.end(&[3, 2, 4], &[]));
