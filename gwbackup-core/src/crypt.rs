@@ -2,6 +2,7 @@
 
 mod cipher;
 pub(crate) mod derive;
+mod digest;
 pub(crate) mod hex;
 mod key_file;
 mod keys;
@@ -20,6 +21,7 @@ use crate::error::Result;
 
 pub(crate) use cipher::TAG;
 pub use cipher::{Aes256Gcm, Suite, XChaCha20Poly1305, cipher};
+pub use digest::StateDigest;
 pub use key_file::KeyFile;
 pub use keys::{
     DataKey, KeyContext, KeyPurpose, Recipient, RecipientKind, RecipientState, Right, random,

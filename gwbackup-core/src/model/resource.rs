@@ -104,10 +104,12 @@ pub enum Absence {
     Withheld,
     /// The vendor refused it to this identity.
     Denied,
+    /// It stands in the archive, under a key that this reader lacks. Never stored.
+    Sealed,
 }
 
 /// A value, a member's name, or a byte range of either's decoded text.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// JSON pointer (RFC 6901) to the value, or to the member whose name is meant.
     #[serde(rename = "at")]
