@@ -237,6 +237,8 @@ fn another_archive_is_not_taken_for_this_one() {
     }
     let error = Archive::open(Cursor::new(&bytes), &good, &sdek(), None, count).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::KeyUnavailable);
+    let longer = [bytes.as_slice(), b"more"].concat();
+    assert!(Archive::open(Cursor::new(&longer), &good, &dek(), None, count).is_err());
 }
 
 #[test]
@@ -295,6 +297,19 @@ fn after_a_failed_write_nothing_is_sealed() {
     }
     assert!(failed);
     assert!(writer.finish(DESCRIPTION).is_err());
+}
+
+#[test]
+fn kinds_that_must_not_be_compressed_are_not() {
+    let lines =
+        ["consumer", "route", "upstream"].map(|kind| line(kind, "a", &"x".repeat(4000), &[]));
+    let uncompressed = ["route".to_owned()].into();
+    let (bytes, _) = written(&lines, ArchiveOptions { uncompressed, ..ArchiveOptions::default() });
+    let archive = opened(&bytes, None).unwrap();
+    let stored = |line: &IndexLine| (line.kind.clone(), line.stored == line.plain);
+    let found: Vec<_> = archive.index().iter().map(stored).collect();
+    let expected = [("consumer", false), ("route", true), ("upstream", false)];
+    assert_eq!(found, expected.map(|(kind, raw)| (kind.to_owned(), raw)));
 }
 
 #[test]
