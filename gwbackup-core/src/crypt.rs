@@ -30,6 +30,7 @@ pub use keys::{
 pub use passphrase::{Argon2Params, Passphrase};
 pub use seal::{Sealed, SmallSeal};
 pub use sign::{PublicKey, SeedSigner, Signature, SignerId, verify};
+pub(crate) use wrap::StoredWrap;
 pub use wrap::{Wrap, WrapBody, commitment};
 
 /// Seals one chunk. Pure; the caller gives each key and nonce once.

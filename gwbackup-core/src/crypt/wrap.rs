@@ -13,10 +13,6 @@ use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 
-const SCHEMA: &str = "gwbackup.wrap/1";
-const FORMAT: u32 = 1;
-/// Bytes of a wrap file.
-const FILE: usize = 128 * 1024;
 /// Recipients of one wrap.
 const ENTRIES: usize = 32;
 /// Bytes of one body, which the largest construction needs.
@@ -200,52 +196,27 @@ impl Wrap {
         Err(Error::new(ErrorKind::KeyUnavailable, "the wrap holds another key than it names"))
     }
 
-    /// The first line of the file, without its line feed. `Invalid` beyond 128 KiB.
-    pub fn to_line(&self) -> Result<Vec<u8>> {
-        let stored = Stored {
-            schema: SCHEMA.into(),
-            format: FORMAT,
-            requires: Vec::new(),
-            repository: self.context.repository,
+    /// The body of its file.
+    pub(crate) fn to_stored(&self) -> StoredWrap {
+        StoredWrap {
             purpose: self.context.purpose,
             object: self.context.object,
             generation: self.generation,
             commitment: self.commitment,
             created: self.created,
             wraps: self.entries.iter().map(StoredEntry::from).collect(),
-        };
-        let line = serde_json::to_vec(&stored)
-            .map_err(|_| Error::new(ErrorKind::Other, "a wrap could not be written as text"))?;
-        if line.len() > FILE {
-            return Err(Error::invalid("a wrap would be larger than 128 KiB")
-                .help("use fewer recipients, or retire some"));
         }
-        Ok(line)
     }
 
-    /// Reads the first line of a file. `Corrupt` when it is malformed, beyond the limits, or
-    /// written by a newer version. The signature is the caller's to check, before.
-    pub fn from_line(line: &[u8]) -> Result<Self> {
-        if line.len() > FILE {
-            return Err(Error::corrupt("a wrap is larger than 128 KiB"));
-        }
-        let version: Version = serde_json::from_slice(line).map_err(malformed)?;
-        if version.schema != SCHEMA || version.format != FORMAT || !version.requires.is_empty() {
-            return Err(Error::corrupt("the wrap was written by a newer version")
-                .help("read it with the version that wrote it, or a later one"));
-        }
-        let stored: Stored = serde_json::from_slice(line).map_err(malformed)?;
+    /// Takes the verified body of a file. `Corrupt` when it is malformed or beyond the limits.
+    pub(crate) fn from_stored(repository: [u8; 32], stored: StoredWrap) -> Result<Self> {
         if stored.wraps.len() > ENTRIES {
             return Err(Error::corrupt(format!("a wrap names more than {ENTRIES} recipients")));
         }
         if stored.generation == 0 {
             return Err(Error::corrupt("a wrap's generation is zero"));
         }
-        let context = KeyContext {
-            repository: stored.repository,
-            purpose: stored.purpose,
-            object: stored.object,
-        };
+        let context = KeyContext { repository, purpose: stored.purpose, object: stored.object };
         let mut wrap = Self::new(context, stored.generation, stored.commitment, stored.created);
         for entry in stored.wraps {
             let entry = Entry::try_from(entry)?;
@@ -319,23 +290,9 @@ fn wrap_key(secret: &DataKey, salt: &[u8; 32], cx: &KeyContext) -> Result<DataKe
     ])
 }
 
-/// What decides whether the rest is understood at all.
-#[derive(Deserialize)]
-struct Version {
-    schema: String,
-    format: u32,
-    #[serde(default)]
-    requires: Vec<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    schema: String,
-    format: u32,
-    #[serde(default)]
-    requires: Vec<String>,
-    #[serde(with = "hex")]
-    repository: [u8; 32],
+/// A wrap as the body of a signed file; what every file begins with stands before it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StoredWrap {
     purpose: KeyPurpose,
     #[serde(with = "hex")]
     object: [u8; 16],
@@ -346,7 +303,7 @@ struct Stored {
     wraps: Vec<StoredEntry>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct StoredEntry {
     recipient: String,
     version: u32,
@@ -390,17 +347,6 @@ impl TryFrom<StoredEntry> for Entry {
         };
         Ok(Self { recipient: stored.recipient, version: stored.version, body })
     }
-}
-
-// By value, as `map_err` hands it over.
-#[expect(clippy::needless_pass_by_value)]
-fn malformed(e: serde_json::Error) -> Error {
-    Error::corrupt(format!(
-        "the wrap is malformed at line {}, column {} ({:?})",
-        e.line(),
-        e.column(),
-        e.classify()
-    ))
 }
 
 #[cfg(test)]
