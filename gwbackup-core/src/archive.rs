@@ -35,6 +35,7 @@ pub use manifest::{
 };
 pub use reader::{Archive, Expected, SecretCount};
 pub use secrets::{TokenDecoder, TokenEncoder};
+pub(crate) use view::Part;
 pub use view::View;
 pub use writer::ArchiveWriter;
 

@@ -1,5 +1,6 @@
 //! Places where objects lie.
 
+mod away;
 mod body;
 mod fs;
 mod memory;
@@ -17,6 +18,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::BoxStream;
 
+pub(crate) use away::AwaySink;
 pub use body::{Body, Spool, SpoolReader, SpoolWriter};
 pub use fs::DirectorySink;
 pub use memory::MemorySink;

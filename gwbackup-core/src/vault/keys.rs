@@ -1,0 +1,226 @@
+//! Keys of the repository: wrapped for its recipients, and opened again.
+
+use std::sync::Arc;
+
+use crate::catalog::{FileKind, RepositoryId, SignedFile, Trust, store};
+use crate::context::Context;
+use crate::crypt::{
+    DataKey, KeyContext, KeyProvider, KeyPurpose, Recipient, RecipientState, Signer, StoredWrap,
+    Wrap, commitment, hex,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sink::{ObjectName, Sink};
+
+use super::Vault;
+
+/// Generations of a wrap that are looked for.
+const GENERATIONS: u32 = 9999;
+
+/// Where the wrap of a key is stored.
+pub(crate) fn wrap_name(context: &KeyContext, generation: u32) -> Result<ObjectName> {
+    let object = match context.purpose {
+        KeyPurpose::Archive => format!("archive/{}", hex::encode(&context.object)),
+        KeyPurpose::Secrets => format!("secrets/{}", hex::encode(&context.object)),
+        KeyPurpose::Repository => {
+            format!("repository/{}", u128::from_be_bytes(context.object))
+        }
+        KeyPurpose::Digest => "repository/digest".to_owned(),
+        KeyPurpose::Signer => format!("signer/{}", hex::encode(&context.object)),
+    };
+    ObjectName::new(&format!("keys/{object}.{generation:04}.json"))
+}
+
+/// The repository key's object for an epoch.
+pub(crate) fn epoch_object(epoch: u32) -> [u8; 16] {
+    u128::from(epoch).to_be_bytes()
+}
+
+/// The context of one of a repository's keys.
+pub(crate) fn context(id: &RepositoryId, purpose: KeyPurpose, object: [u8; 16]) -> KeyContext {
+    KeyContext { repository: *id.as_bytes(), purpose, object }
+}
+
+/// Wraps a key for each active recipient with the right, and signs. `KeyUnavailable` when none of
+/// the providers is one of them and none can do without its secret.
+///
+/// `own`: the commitment of an archive's header, for an archive's data key.
+pub(crate) async fn wrap(
+    cx: &Context,
+    trust: &Trust,
+    providers: &[Arc<dyn KeyProvider>],
+    signer: &dyn Signer,
+    context: KeyContext,
+    key: &DataKey,
+    own: Option<[u8; 32]>,
+) -> Result<SignedFile> {
+    let committed = match own {
+        Some(committed) => committed,
+        None => commitment(context.purpose, &context.repository, key)?,
+    };
+    let mut wrap = Wrap::new(context, 1, committed, cx.now());
+    let right = context.purpose.right();
+    let mut missing = Vec::new();
+    for recipient in &trust.current().recipients {
+        if recipient.state != RecipientState::Active || !recipient.rights.contains(&right) {
+            continue;
+        }
+        let body = match crate::crypt::wrap_public(recipient, key)? {
+            Some(body) => Some(body),
+            None => match provider_of(cx, providers, recipient).await? {
+                Some(provider) => Some(provider.wrap(cx, key, &context).await?),
+                None => None,
+            },
+        };
+        match body {
+            Some(body) => wrap.add(recipient, body)?,
+            None => missing.push(recipient.id.clone()),
+        }
+    }
+    if wrap.recipients().next().is_none() {
+        return Err(Error::new(
+            ErrorKind::KeyUnavailable,
+            format!("no key given here has the right `{}`", right.as_str()),
+        )
+        .help("give a key whose recipient has that right"));
+    }
+    if !missing.is_empty() {
+        tracing::warn!(recipients = ?missing, "not wrapped for keys that are not here");
+    }
+    let stored = wrap.to_stored();
+    SignedFile::sign(cx, FileKind::Wrap, Some(trust.repository()), &stored, &[signer]).await
+}
+
+/// The provider that holds a recipient's key.
+async fn provider_of<'a>(
+    cx: &Context,
+    providers: &'a [Arc<dyn KeyProvider>],
+    recipient: &Recipient,
+) -> Result<Option<&'a dyn KeyProvider>> {
+    for provider in providers {
+        let own = provider.recipient(cx).await?;
+        if own.id == recipient.id && own.version == recipient.version {
+            return Ok(Some(provider.as_ref()));
+        }
+    }
+    Ok(None)
+}
+
+/// Opens a key: the newest wrap on any sink, by any provider that holds one of its recipients.
+pub(crate) async fn unwrap(
+    cx: &Context,
+    trust: &Trust,
+    providers: &[Arc<dyn KeyProvider>],
+    sinks: &[&dyn Sink],
+    context: KeyContext,
+) -> Result<DataKey> {
+    let wraps = find(cx, trust, sinks, context).await?;
+    let right = context.purpose.right();
+    let mut last = None;
+    for wrap in wraps.iter().rev() {
+        for recipient in trust.current().recipients.iter().filter(|r| r.rights.contains(&right)) {
+            if wrap.entry(&recipient.id, recipient.version).is_none() {
+                continue;
+            }
+            for provider in providers {
+                match wrap.open(cx, provider.as_ref(), recipient).await {
+                    Ok(key) => return Ok(key),
+                    Err(e) if e.kind() == ErrorKind::KeyUnavailable => last = Some(e),
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+    }
+    let message = format!("no key given here opens it (right `{}`)", right.as_str());
+    let error = Error::new(ErrorKind::KeyUnavailable, message)
+        .help("give a key of this repository that has the right");
+    Err(match last {
+        Some(cause) if providers.len() == 1 => cause,
+        Some(cause) => error.with_source(cause),
+        None if wraps.is_empty() => Error::new(
+            ErrorKind::KeyUnavailable,
+            "the wrapped key is on none of the copies that answer",
+        ),
+        None => error,
+    })
+}
+
+/// Valid wraps of a key, by generation; the sinks may each lack some.
+async fn find(
+    cx: &Context,
+    trust: &Trust,
+    sinks: &[&dyn Sink],
+    context: KeyContext,
+) -> Result<Vec<Wrap>> {
+    let mut found = Vec::new();
+    let mut damage = None;
+    for generation in 1..=GENERATIONS {
+        let name = wrap_name(&context, generation)?;
+        let mut here = None;
+        for sink in sinks {
+            match store::read(cx, *sink, &name, FileKind::Wrap).await {
+                Ok(Some(bytes)) => match parse(trust, bytes, context, generation) {
+                    Ok(wrap) => {
+                        here = Some(wrap);
+                        break;
+                    }
+                    Err(e) => damage = Some(e.on(format!("{name} on {sink}"))),
+                },
+                Ok(None) => {}
+                Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+                Err(e) => damage = Some(e.on(format!("{name} on {sink}"))),
+            }
+        }
+        match here {
+            Some(wrap) => found.push(wrap),
+            None => break,
+        }
+    }
+    match damage {
+        Some(damage) if found.is_empty() => Err(damage),
+        _ => Ok(found),
+    }
+}
+
+fn parse(
+    trust: &Trust,
+    bytes: bytes::Bytes,
+    context: KeyContext,
+    generation: u32,
+) -> Result<Wrap> {
+    let verified = SignedFile::parse(FileKind::Wrap, bytes)?.verify(trust)?;
+    let stored: StoredWrap = verified.read(Some(trust.repository()))?;
+    let wrap = Wrap::from_stored(context.repository, stored)?;
+    if *wrap.context() != context || wrap.generation() != generation {
+        return Err(Error::corrupt("the wrapped key is another one than its name says"));
+    }
+    Ok(wrap)
+}
+
+impl Vault {
+    /// Wraps one of this repository's keys.
+    pub(crate) async fn wrap(
+        &self,
+        cx: &Context,
+        purpose: KeyPurpose,
+        object: [u8; 16],
+        key: &DataKey,
+        own: Option<[u8; 32]>,
+    ) -> Result<(ObjectName, SignedFile)> {
+        let context = context(self.id(), purpose, object);
+        let signer = self.signer.as_ref();
+        let file = wrap(cx, &self.trust, &self.keys, signer, context, key, own).await?;
+        Ok((wrap_name(&context, 1)?, file))
+    }
+
+    /// Opens one of this repository's keys from these sinks.
+    pub(crate) async fn unwrap(
+        &self,
+        cx: &Context,
+        purpose: KeyPurpose,
+        object: [u8; 16],
+        sinks: &[&dyn Sink],
+    ) -> Result<DataKey> {
+        let context = context(self.id(), purpose, object);
+        unwrap(cx, &self.trust, &self.keys, sinks, context).await
+    }
+}
