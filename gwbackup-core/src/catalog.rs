@@ -2,9 +2,13 @@
 
 mod chain;
 mod event;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod fold;
 mod ids;
 mod local;
 mod log;
+mod memory;
 mod signed;
 mod store;
 mod trust;
@@ -19,9 +23,13 @@ use crate::source::BoxStream;
 
 pub use chain::Problem;
 pub use event::{Detail, Event, EventDraft, EventKind, EventOutcome, Lease, Subject, Vouched};
+pub use fold::{
+    BackupFacts, Capture, CatalogState, CopyFacts, CopyResult, Deletion, RecoveryPoint, State, fold,
+};
 pub use ids::{CopyId, RepositoryId};
 pub use local::{FileAnchor, Marks, MemoryAnchor, TrustAnchor};
 pub use log::{AuditReport, Folded, Integrity, Log};
+pub use memory::MemoryCatalog;
 pub use signed::{FileKind, SignedFile, Verified, Verifier};
 pub use trust::{
     CopyEntry, CopyMark, Home, Role, Roots, SignerEntry, SignerState, Trust, TrustDocument, Until,

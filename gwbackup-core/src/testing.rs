@@ -1,5 +1,8 @@
 //! Doubles, fault injection and conformance suites, for those who build on the library.
 
+pub mod conformance;
 mod fault;
+mod fault_catalog;
 
 pub use fault::{Call, Fault, Faults};
+pub use fault_catalog::FaultyCatalog;

@@ -26,6 +26,10 @@ pub(super) enum Cell {
 }
 
 impl Cell {
+    pub(super) fn is_event(&self) -> bool {
+        self.event().is_some()
+    }
+
     fn event(&self) -> Option<&Arc<Event>> {
         match self {
             Self::Event(event) => Some(event),
@@ -156,9 +160,16 @@ impl Chain {
 
     /// Passes over a number that holds no event; false once there are too many in a row.
     pub(super) fn skip(&mut self) -> bool {
-        self.problems.push(Problem::Void(self.next()));
+        self.note(Problem::Void(self.next()));
         self.trailing += 1;
         self.trailing <= MAX_VOID
+    }
+
+    /// Adds a problem once, however often it is met.
+    pub(super) fn note(&mut self, problem: Problem) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     /// Goes on with what was read from [`next`](Self::next) on.
@@ -172,7 +183,9 @@ impl Chain {
                 best = walk;
             }
         }
-        self.problems.append(&mut best.problems);
+        for problem in best.problems.drain(..) {
+            self.note(problem);
+        }
         for event in best.events {
             self.push(event);
         }
@@ -197,7 +210,7 @@ impl Chain {
                 continue;
             }
             // A signed event that does not follow was written by one who knew more.
-            if row.iter().any(|cell| cell.event().is_some()) {
+            if row.iter().any(Cell::is_event) {
                 let first = voids.first().copied().unwrap_or(seq);
                 walk.problems.push(Problem::Broken(first));
                 return walk;
@@ -208,8 +221,7 @@ impl Chain {
                 Some(home) => holds_junk(home),
             };
             if !void {
-                let hidden =
-                    rows.range(seq..).flat_map(|(_, row)| row).any(|c| c.event().is_some());
+                let hidden = rows.range(seq..).flat_map(|(_, row)| row).any(Cell::is_event);
                 if hidden {
                     let first = voids.first().copied().unwrap_or(seq);
                     walk.problems.push(Problem::Broken(first));
@@ -240,13 +252,13 @@ impl Chain {
                     }
                     (Cell::Event(event), Some(ours)) => {
                         if event.file.stored() != ours.file.stored() {
-                            self.problems.push(Problem::Differs { place, seq });
+                            self.note(Problem::Differs { place, seq });
                         }
                     }
                     (Cell::Junk, Some(_)) => self.problems.push(Problem::Differs { place, seq }),
                     (Cell::Absent, Some(_)) => {
                         if place == 0 {
-                            self.problems.push(Problem::HomeBehind(seq));
+                            self.note(Problem::HomeBehind(seq));
                         }
                         if let Some(missing) = self.missing.get_mut(place) {
                             missing.push(seq);
@@ -261,7 +273,7 @@ impl Chain {
                 }
             }
             if forked {
-                self.problems.push(Problem::Fork(seq));
+                self.note(Problem::Fork(seq));
             }
         }
     }

@@ -32,6 +32,8 @@ impl EventKind {
     pub const BACKUP_START: Self = Self::known("backup.start");
     /// A backup was written and read back.
     pub const BACKUP_COMMIT: Self = Self::known("backup.commit");
+    /// A backup failed, as its own writer says.
+    pub const BACKUP_FAIL: Self = Self::known("backup.fail");
     /// A backup that began will not be finished.
     pub const BACKUP_ABANDON: Self = Self::known("backup.abandon");
     /// Missing copies of a backup were written again.

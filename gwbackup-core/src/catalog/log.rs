@@ -158,15 +158,18 @@ impl Log {
         let mut written = 0;
         for (place, mirror) in self.0.places.iter().enumerate().skip(1) {
             let lacking = chain.missing.get_mut(place).map(std::mem::take).unwrap_or_default();
-            let mut left = Vec::new();
+            let (mut left, mut other) = (Vec::new(), Vec::new());
             for seq in lacking {
                 cx.check()?;
                 let Some(event) = chain.at(seq) else { continue };
                 match store::put(cx, mirror.as_ref(), &name(seq)?, &event.file).await {
                     Ok(Put::Stored) => written += 1,
-                    Ok(Put::Taken(_)) => chain.problems.push(Problem::Differs { place, seq }),
+                    Ok(Put::Taken(_)) => other.push(seq),
                     Err(_) => left.push(seq),
                 }
+            }
+            for seq in other {
+                chain.note(Problem::Differs { place, seq });
             }
             if let Some(missing) = chain.missing.get_mut(place) {
                 *missing = left;
@@ -221,6 +224,8 @@ impl Inner {
     ) -> Result<&'a mut Chain> {
         let first = known.is_none();
         let mut chain = known.take().unwrap_or_else(|| Chain::new(self.places.len()));
+        // The mark before the objects: what others append meanwhile is then no contradiction.
+        let mark = self.mark().await?;
         let read = self.rows(cx, chain.next(), if first { MAX_VOID } else { 1 }).await;
         let rows = match read {
             Ok(rows) => rows,
@@ -230,10 +235,14 @@ impl Inner {
             }
         };
         chain.grow(&rows);
-        let home_away = rows.values().any(|row| matches!(row.first(), Some(Cell::Away)));
-        let anchored = if home_away { Ok(()) } else { self.hold(cx, &mut chain).await };
         let chain = known.insert(chain);
-        anchored?;
+        let home_away = rows.values().any(|row| matches!(row.first(), Some(Cell::Away)));
+        if !home_away {
+            self.hold(chain, mark.as_ref());
+            if mark.is_none_or(|mark| mark.seq < chain.head().seq) {
+                self.remember(cx, chain).await?;
+            }
+        }
         Ok(chain)
     }
 
@@ -249,16 +258,28 @@ impl Inner {
                 found |= row.iter().any(|cell| matches!(cell, Cell::Junk | Cell::Event(_)));
                 rows.insert(seq, row);
             }
-            // A run of junk this long ends every reader, so there is no need to look behind it.
-            let junk = rows
-                .values()
-                .rev()
-                .take_while(|row| row.iter().all(|c| !matches!(c, Cell::Event(_))));
-            if !found || junk.count() as u64 > 2 * MAX_VOID {
+            // Every reader stops at a run of junk this long, so there is no need to look behind it.
+            let no_event = |row: &&Vec<Cell>| !row.iter().any(Cell::is_event);
+            let junk = rows.values().rev().take_while(no_event).count();
+            if !found || junk as u64 > 2 * MAX_VOID {
+                self.look_again(cx, &mut rows).await?;
                 return Ok(rows);
             }
             (start, window) = (start + window, MAX_VOID);
         }
+    }
+
+    /// Others may have appended while the places were read one after the other: holes before the
+    /// last event are read once more before they count.
+    async fn look_again(&self, cx: &Context, rows: &mut Rows) -> Result<()> {
+        let last = rows.iter().rev().find(|(_, row)| row.iter().any(Cell::is_event));
+        let Some((&last, _)) = last else { return Ok(()) };
+        for (&seq, row) in rows.range_mut(..=last) {
+            if matches!(row.first(), Some(Cell::Absent)) {
+                *row = self.row(cx, seq).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn row(&self, cx: &Context, seq: u64) -> Result<Vec<Cell>> {
@@ -291,31 +312,38 @@ impl Inner {
         }
     }
 
-    /// Holds the chain against what this machine remembers, and remembers it.
-    async fn hold(&self, cx: &Context, chain: &mut Chain) -> Result<()> {
-        let Some(anchor) = &self.anchor else { return Ok(()) };
-        let repository = self.scribe.trust.repository();
-        let head = chain.head();
-        let shown = self.scribe.trust.number();
-        let known = anchor.load(repository).await?;
+    async fn mark(&self) -> Result<Option<Marks>> {
+        match &self.anchor {
+            Some(anchor) => anchor.load(self.scribe.trust.repository()).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Holds the chain against what this machine remembered before it was read.
+    fn hold(&self, chain: &mut Chain, mark: Option<&Marks>) {
         chain.problems.retain(|problem| {
             !matches!(problem, Problem::RolledBack { .. } | Problem::TrustBehind { .. })
         });
-        if let Some(known) = known {
-            let same = known.seq == 0
-                || chain.at(known.seq).is_some_and(|event| event.digest == known.digest);
-            if !same {
-                chain.problems.push(Problem::RolledBack { mark: known.seq, head: head.seq });
-            }
-            if shown < known.trust {
-                chain.problems.push(Problem::TrustBehind { mark: known.trust, shown });
-            }
-            if !same || (known.seq == head.seq && known.trust >= shown) {
-                return Ok(());
-            }
+        let Some(mark) = mark else { return };
+        let same =
+            mark.seq == 0 || chain.at(mark.seq).is_some_and(|event| event.digest == mark.digest);
+        if !same {
+            chain.note(Problem::RolledBack { mark: mark.seq, head: chain.head().seq });
         }
-        let marks = Marks { trust: shown, seq: head.seq, digest: head.digest, time: cx.now() };
-        anchor.raise(repository, &marks).await
+        let shown = self.scribe.trust.number();
+        if shown < mark.trust {
+            chain.note(Problem::TrustBehind { mark: mark.trust, shown });
+        }
+    }
+
+    async fn remember(&self, cx: &Context, chain: &Chain) -> Result<()> {
+        let Some(anchor) = &self.anchor else { return Ok(()) };
+        if unbroken(chain).is_err() {
+            return Ok(());
+        }
+        let Head { seq, digest } = chain.head();
+        let marks = Marks { trust: self.scribe.trust.number(), seq, digest, time: cx.now() };
+        anchor.raise(self.scribe.trust.repository(), &marks).await
     }
 
     /// Writes `content` under the next free number, first to the home.
@@ -342,13 +370,13 @@ impl Inner {
                         self.note_unmirrored(chain, seq);
                     }
                     Ok(_) => {
-                        chain.problems.push(Problem::Broken(seq));
+                        chain.note(Problem::Broken(seq));
                         return unbroken(chain).and(Err(Error::corrupt("the log is broken")));
                     }
                     Err(e) if e.advice().is_some() => return Err(e),
                     Err(_) => {
                         if !chain.skip() {
-                            chain.problems.push(Problem::Squatted(seq));
+                            chain.note(Problem::Squatted(seq));
                             writable(chain)?;
                         }
                     }
@@ -356,8 +384,9 @@ impl Inner {
             }
         };
         chain.push(Arc::clone(&event));
+        self.note_unmirrored(chain, event.seq);
         self.to_mirrors(cx, chain, &event).await?;
-        self.hold(cx, chain).await?;
+        self.remember(cx, chain).await?;
         Ok(event.as_ref().clone())
     }
 
@@ -367,22 +396,21 @@ impl Inner {
             self.places.iter().skip(1).map(|m| store::put(cx, m.as_ref(), &name, &event.file));
         for (place, put) in (1..).zip(join_all(puts).await) {
             match put {
-                Ok(Put::Stored) => {}
-                Ok(Put::Taken(_)) => {
-                    chain.problems.push(Problem::Differs { place, seq: event.seq });
+                Ok(Put::Stored) => {
+                    if let Some(missing) = chain.missing.get_mut(place) {
+                        missing.retain(|seq| *seq != event.seq);
+                    }
                 }
+                Ok(Put::Taken(_)) => chain.note(Problem::Differs { place, seq: event.seq }),
                 Err(e) => {
                     tracing::warn!(seq = event.seq, place, error = %e, "a mirror of the log lags");
-                    if let Some(missing) = chain.missing.get_mut(place) {
-                        missing.push(event.seq);
-                    }
                 }
             }
         }
         Ok(())
     }
 
-    /// Another writer mirrors its own events; until that was seen they count as missing.
+    /// An event counts as missing on the mirrors until it was seen there.
     fn note_unmirrored(&self, chain: &mut Chain, seq: u64) {
         for missing in chain.missing.iter_mut().take(self.places.len()).skip(1) {
             missing.push(seq);

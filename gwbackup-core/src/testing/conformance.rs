@@ -1,0 +1,5 @@
+//! What each trait promises, checked against any implementation.
+
+mod catalog;
+
+pub use catalog::catalog;
