@@ -1,10 +1,12 @@
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
 use proptest::prelude::*;
 
 use super::*;
 use crate::catalog::{Catalog, EventDraft, Log, fixture};
 use crate::context::Context;
 use crate::sink::MemorySink;
-use std::sync::Arc;
 
 const SHOP: &str = "shop";
 
@@ -41,7 +43,13 @@ impl Book {
         Self { log: log.seal(seal).signer(fixture::writer()) }
     }
 
-    async fn write(&self, log: &Log, backup: u8, kind: EventKind, data: Option<&impl Serialize>) {
+    async fn write(
+        &self,
+        log: &Log,
+        backup: u8,
+        kind: EventKind,
+        data: Option<&(impl Serialize + Sync)>,
+    ) {
         let cx = Context::new();
         let outcome = EventOutcome::Success;
         let mut draft = EventDraft::new(&cx, kind, "backup", id(backup), outcome).unwrap();
@@ -69,7 +77,6 @@ impl Book {
     }
 
     async fn fold_with(&self, log: &Log) -> CatalogState {
-        use futures_util::TryStreamExt;
         let events: Vec<Event> = log.events(&Context::new(), 0).try_collect().await.unwrap();
         fold(&events).unwrap()
     }
@@ -269,7 +276,6 @@ proptest! {
                     _ => book.plain(backup, EventKind::BACKUP_FAIL).await,
                 }
             }
-            use futures_util::TryStreamExt;
             let events: Vec<Event> =
                 book.log.events(&Context::new(), 0).try_collect().await.unwrap();
             let mut state = CatalogState::default();

@@ -149,6 +149,9 @@ async fn another_copy_fills_in_for_a_damaged_home() {
     assert!(!log.integrity(&Context::new()).await.unwrap().is_whole());
     assert_eq!(log.append(&Context::new(), draft("on")).await.unwrap().seq, 4);
     assert_eq!(read(&rig.mirrored()).await.unwrap().len(), 4);
+    assert!(rig.mirrored().catch_up(&Context::new()).await.is_err());
+    rig.mirrored().accept(&Context::new()).await.unwrap();
+    assert!(rig.mirrored().integrity(&Context::new()).await.unwrap().is_whole());
 }
 
 #[tokio::test]
@@ -204,6 +207,14 @@ async fn a_machine_that_saw_more_notices_a_roll_back() {
     assert!(error.message().contains('4') && error.message().contains('6'), "{error}");
     assert!(seen().append(&cx, draft("x")).await.is_err());
     assert_eq!(seen().audit(&cx).await.unwrap().first_broken, Some(5));
+    let plain = seen().signer(fixture::plain_writer());
+    assert_eq!(plain.accept(&cx).await.unwrap_err().kind(), ErrorKind::Denied);
+    assert!(seen().head(&cx).await.is_err());
+    assert_eq!(seen().accept(&cx).await.unwrap().seq, 5);
+    assert!(seen().integrity(&cx).await.unwrap().is_whole());
+    for seq in [4, 5] {
+        remove(&rig.home, seq).await;
+    }
     // A machine without a mark goes on, and the first one sees another event under a known number.
     fill(&rig.log(), 4).await;
     assert!(seen().head(&cx).await.is_err());

@@ -4,12 +4,17 @@ use serde_json::{Value, json};
 use super::*;
 use crate::crypt::{DataKey, SeedSigner};
 
+fn counting(first: u8) -> [u8; 32] {
+    let mut bytes = first..;
+    std::array::from_fn(|_| bytes.next().unwrap())
+}
+
 fn signer(first: u8) -> SeedSigner {
-    SeedSigner::new(&DataKey::new(std::array::from_fn(|i| first + i as u8)))
+    SeedSigner::new(&DataKey::new(counting(first)))
 }
 
 fn repository() -> RepositoryId {
-    RepositoryId::new(std::array::from_fn(|i| i as u8))
+    RepositoryId::new(counting(0))
 }
 
 fn stored(line: &str, signers: &[&SeedSigner]) -> Bytes {
