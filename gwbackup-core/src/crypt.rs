@@ -1,11 +1,16 @@
 //! Sealing, keys, signatures: the traits, and the parts that come with the library.
 
 mod cipher;
+pub(crate) mod derive;
 mod digest;
 pub(crate) mod hex;
+mod key_file;
 mod keys;
+mod passphrase;
 mod seal;
+mod secret_file;
 mod sign;
+mod wrap;
 
 use std::fmt::Debug;
 
@@ -14,11 +19,18 @@ use async_trait::async_trait;
 use crate::context::Context;
 use crate::error::Result;
 
-pub use cipher::{cipher, Suite};
+pub(crate) use cipher::TAG;
+pub use cipher::{Aes256Gcm, Suite, XChaCha20Poly1305, cipher};
 pub use digest::StateDigest;
-pub use keys::{random, uuid_v7, DataKey, KeyContext, KeyPurpose, Recipient, RecipientKind, RecipientState, Right};
+pub use key_file::KeyFile;
+pub use keys::{
+    DataKey, KeyContext, KeyPurpose, Recipient, RecipientKind, RecipientState, Right, random,
+    time_of, uuid_v7,
+};
+pub use passphrase::{Argon2Params, Passphrase};
 pub use seal::{Sealed, SmallSeal};
-pub use sign::{verify, PublicKey, SeedSigner, Signature, SignerId};
+pub use sign::{PublicKey, SeedSigner, Signature, SignerId, verify};
+pub use wrap::{Wrap, WrapBody, commitment};
 
 /// Seals one chunk. Pure; the caller gives each key and nonce once.
 pub trait Cipher: Debug + Send + Sync + 'static {
@@ -79,13 +91,3 @@ pub trait Signer: Debug + Send + Sync + 'static {
     /// Ed25519 over exactly these bytes. The same bytes give the same signature.
     async fn sign(&self, cx: &Context, message: &[u8]) -> Result<Signature>;
 }
-
-// Stand-ins until the wraps and passphrases are merged.
-
-/// Stand-in.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Argon2Params {}
-
-/// Stand-in.
-#[derive(Debug)]
-pub struct WrapBody {}

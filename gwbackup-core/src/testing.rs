@@ -3,6 +3,10 @@
 pub mod conformance;
 mod fault;
 mod fault_catalog;
+mod fault_crypt;
+mod fault_sink;
 
 pub use fault::{Call, Fault, Faults};
 pub use fault_catalog::FaultyCatalog;
+pub use fault_crypt::{FaultyCipher, FaultyKeyProvider};
+pub use fault_sink::{FaultySink, Tampering};

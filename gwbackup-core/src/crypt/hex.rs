@@ -1,24 +1,25 @@
-//! Lower-case hexadecimal text, the one form in which ids and digests are stored.
+//! Lower-case hex, as stored bodies write ids and digests.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 
-/// `bytes` as lower-case digits.
+use serde::{Deserialize, Deserializer, Serializer, de};
+
+/// Two digits for each byte.
 pub(crate) fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a string cannot fail.
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
-    }
-    text
+        text
+    })
 }
 
-/// Exactly `N` bytes from exactly `2 N` lower-case digits: each value has one spelling.
+/// Exactly `N` bytes in lower-case digits; anything else is `None`.
 pub(crate) fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != N || !rest.is_empty() {
+    let mut bytes = [0; N];
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    if pairs.len() != N {
         return None;
     }
-    let mut bytes = [0; N];
     for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
         *byte = digit(*high)? << 4 | digit(*low)?;
     }
@@ -33,16 +34,32 @@ fn digit(character: u8) -> Option<u8> {
     }
 }
 
+/// For `#[serde(with)]`: writes an array as hex.
+pub(crate) fn serialize<S: Serializer, const N: usize>(
+    bytes: &[u8; N],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&encode(bytes))
+}
+
+/// For `#[serde(with)]`: the way back.
+pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+    deserializer: D,
+) -> Result<[u8; N], D::Error> {
+    let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+    decode(&text).ok_or_else(|| de::Error::custom("not lower-case hex of the right length"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn each_value_has_one_spelling() {
-        assert_eq!(encode(&[0, 0x0f, 0xa0]), "000fa0");
-        assert_eq!(decode::<3>("000fa0"), Some([0, 0x0f, 0xa0]));
-        for bad in ["000FA0", "000fa", "000fa00", "000fag", " 00fa0", "+00fa0", "000fé"] {
-            assert_eq!(decode::<3>(bad), None, "{bad:?}");
+    fn both_ways() {
+        assert_eq!(encode(&[0x00, 0x9f, 0xff]), "009fff");
+        assert_eq!(decode::<3>("009fff"), Some([0x00, 0x9f, 0xff]));
+        for bad in ["009ff", "009fff00", "009FFF", "00 fff", "009f\u{e9}"] {
+            assert_eq!(decode::<3>(bad), None, "{bad}");
         }
     }
 }
