@@ -27,7 +27,10 @@ impl Clock for SystemClock {
         Timestamp::now()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that sleeps on the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that sleeps on the machine's clock"
+    )]
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }

@@ -11,9 +11,7 @@ mod rules;
 mod scan;
 mod schema;
 
-pub use capture::{
-    Captured, Cause, Description, Finding, Gap, Limits, Scope, Verdict,
-};
+pub use capture::{Captured, Cause, Description, Finding, Gap, Limits, Scope, Verdict};
 pub use change::{
     Action, Attempt, Change, ChangeNo, Effect, Group, IdMap, Outcome, Resolved, Side, Step,
     StepReceipt, There, Undo,

@@ -1,7 +1,10 @@
 //! Places where objects lie.
 
 mod body;
+mod fs;
+mod memory;
 mod name;
+mod transfer;
 
 use std::fmt::{Debug, Display};
 use std::ops::Range;
@@ -11,12 +14,14 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::source::BoxStream;
 
-pub use body::{Body, Spool, SpoolWriter};
+pub use body::{Body, Spool, SpoolReader, SpoolWriter};
+pub use fs::DirectorySink;
 pub use memory::MemorySink;
 pub use name::ObjectName;
+pub use transfer::{fetch, put_once};
 
 /// What a sink is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +71,12 @@ pub trait Sink: Display + Debug + Send + Sync + 'static {
 
     /// The bytes as stored; all of them, or exactly `range`. `NotFound`; `Corrupt` when the object
     /// ends before the range does (never a short answer).
-    async fn get(&self, cx: &Context, name: &ObjectName, range: Option<Range<u64>>)
-    -> Result<Bytes>;
+    async fn get(
+        &self,
+        cx: &Context,
+        name: &ObjectName,
+        range: Option<Range<u64>>,
+    ) -> Result<Bytes>;
 
     /// Size and time. `NotFound`.
     async fn head(&self, cx: &Context, name: &ObjectName) -> Result<ObjectMeta>;
@@ -80,114 +89,13 @@ pub trait Sink: Display + Debug + Send + Sync + 'static {
     async fn delete(&self, cx: &Context, name: &ObjectName) -> Result<()>;
 }
 
-// Stand-ins until the sinks are merged.
-
-mod fs {
-    use std::fs::File;
-    use std::io;
-    use std::path::Path;
-
-    pub(super) fn unlinked_file(_: &Path) -> io::Result<File> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    pub(super) fn read_exact_at(_: &File, _: &mut [u8], _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
-mod memory {
-    use std::collections::BTreeMap;
-    use std::fmt;
-    use std::ops::Range;
-    use std::sync::{Arc, Mutex, PoisonError};
-
-    use async_trait::async_trait;
-    use bytes::Bytes;
-
-    use super::{Body, Listed, ObjectMeta, ObjectName, Sink, SinkInfo};
-    use crate::context::Context;
-    use crate::error::{Error, ErrorKind, Result};
-    use crate::source::BoxStream;
-
-    /// Objects in memory; clones share them.
-    #[derive(Debug, Clone, Default)]
-    pub struct MemorySink(Arc<Mutex<BTreeMap<ObjectName, Bytes>>>);
-
-    impl MemorySink {
-        /// An empty sink.
-        pub fn new() -> Self {
-            Self::default()
-        }
-
-        fn map(&self) -> std::sync::MutexGuard<'_, BTreeMap<ObjectName, Bytes>> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner)
-        }
-    }
-
-    impl fmt::Display for MemorySink {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("memory:")
-        }
-    }
-
-    fn absent(name: &ObjectName) -> Error {
-        Error::new(ErrorKind::NotFound, "there is no such object").on(name)
-    }
-
-    #[async_trait]
-    impl Sink for MemorySink {
-        fn info(&self) -> SinkInfo {
-            SinkInfo { url: "memory:".into(), exclusive_create: true, local_path: None }
-        }
-
-        async fn put(&self, _: &Context, name: &ObjectName, body: &Body) -> Result<()> {
-            let bytes = body.read(0..body.len())?;
-            let mut map = self.map();
-            if map.contains_key(name) {
-                return Err(Error::new(ErrorKind::AlreadyExists, "the name is taken").on(name));
-            }
-            map.insert(name.clone(), bytes);
-            Ok(())
-        }
-
-        async fn get(
-            &self,
-            _: &Context,
-            name: &ObjectName,
-            range: Option<Range<u64>>,
-        ) -> Result<Bytes> {
-            let bytes = self.map().get(name).cloned().ok_or_else(|| absent(name))?;
-            match range {
-                None => Ok(bytes),
-                Some(range) => Body::from(bytes).read(range),
-            }
-        }
-
-        async fn head(&self, cx: &Context, name: &ObjectName) -> Result<ObjectMeta> {
-            let bytes = self.map().get(name).cloned().ok_or_else(|| absent(name))?;
-            Ok(ObjectMeta { name: name.clone(), size: bytes.len() as u64, modified: cx.now() })
-        }
-
-        fn list(&self, cx: &Context, prefix: &str) -> BoxStream<Result<Listed>> {
-            let now = cx.now();
-            let found: Vec<_> = self
-                .map()
-                .iter()
-                .filter(|(name, _)| name.as_str().starts_with(prefix))
-                .map(|(name, bytes)| {
-                    Ok(Listed::Object(ObjectMeta {
-                        name: name.clone(),
-                        size: bytes.len() as u64,
-                        modified: now,
-                    }))
-                })
-                .collect();
-            Box::pin(futures_util::stream::iter(found))
-        }
-
-        async fn delete(&self, _: &Context, name: &ObjectName) -> Result<()> {
-            self.map().remove(name).map(drop).ok_or_else(|| absent(name))
-        }
+/// Runs blocking work where it may block, and waits for it. A dropped future does not stop the
+/// work: it runs to its end.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::new(ErrorKind::Other, "a blocking call did not end").with_source(e)),
     }
 }

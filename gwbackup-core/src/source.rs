@@ -47,8 +47,12 @@ pub trait Source: Debug + Send + Sync + 'static {
 
     /// Every right and endpoint that `purpose` will need, each tried without side effect. What
     /// fails is a finding; an error means that nothing could be tried.
-    async fn preflight(&self, cx: &Context, purpose: Purpose, scope: &Scope)
-    -> Result<Vec<Finding>>;
+    async fn preflight(
+        &self,
+        cx: &Context,
+        purpose: Purpose,
+        scope: &Scope,
+    ) -> Result<Vec<Finding>>;
 
     /// A cheap mark that moves when anything in scope moves; `None` where the vendor has none.
     async fn revision(&self, cx: &Context, scope: &Scope) -> Result<Option<Revision>>;

@@ -7,16 +7,20 @@ use async_trait::async_trait;
 use crate::context::Context;
 use crate::error::Result;
 use crate::model::{
-    Change, Description, Finding, Group, Resolved, Scope, Side, Step, StepReceipt,
+    Change, Description, Finding, Group, Key, Resolved, Scope, Side, Step, StepReceipt,
 };
 use crate::source::{BoxStream, Source};
 
-/// The gateway before and after a step, in the target's own handles; swapped for a roll back.
+/// The gateway before and after a step, in the target's own handles: keys and references are the
+/// target's wherever the thing exists there by now, else still the backup's. For a roll back the two
+/// sides are swapped.
+#[async_trait]
 pub trait States: Send + Sync {
-    /// What lies in `scope` on that side, sorted by key. A scope whose `under` names the keys of the
-    /// step's own changes and no kinds gives exactly these and what lies below them.
-    ///
-    /// A key of the step's changes may be given as the change names it or as the target does.
+    /// One resource on that side; `None` where it is not there. `key` may be given as a change of
+    /// the step names it ([`Change::key`]) or as the target does.
+    async fn one(&self, side: Side, key: &Key) -> Result<Option<Resolved>>;
+
+    /// What lies in `scope` on that side, sorted by key. Meant for the scope that a step rewrites.
     fn read(&self, side: Side, scope: &Scope) -> BoxStream<Result<Resolved>>;
 }
 

@@ -122,14 +122,21 @@ impl Scope {
         Self::default()
     }
 
+    /// Exactly one resource and what lies below it.
+    pub fn of(root: Key) -> Self {
+        Self { kinds: Vec::new(), under: vec![root] }
+    }
+
     /// Whether `key` lies in it: its kind is named (or none is), and it is one of `under` or its id
-    /// begins with the id of one of them (or none is named).
+    /// lies below the id of one of them (or none is named). Providers form ids so that an id below
+    /// another belongs to it.
     pub fn contains(&self, key: &Key) -> bool {
         (self.kinds.is_empty() || self.kinds.contains(&key.kind))
             && (self.under.is_empty()
-                || self.under.iter().any(|root| {
-                    key == root || (key.kind != root.kind && key.id.is_under(&root.id))
-                }))
+                || self
+                    .under
+                    .iter()
+                    .any(|root| key == root || (key.id != root.id && key.id.is_under(&root.id))))
     }
 }
 

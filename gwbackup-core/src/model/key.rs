@@ -91,7 +91,9 @@ impl Id {
             || escaped.split('/').any(str::is_empty)
             || escaped.bytes().any(|b| b.is_ascii_control() || matches!(b, b'#' | b'*'));
         if bad {
-            return Err(Error::invalid("an id is a non-empty path with / % # * and controls escaped"));
+            return Err(Error::invalid(
+                "an id is a non-empty path with / % # * and controls escaped",
+            ));
         }
         Ok(Self(escaped.into()))
     }

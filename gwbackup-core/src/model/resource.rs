@@ -107,7 +107,7 @@ pub enum Absence {
 }
 
 /// A value, a member's name, or a byte range of either's decoded text.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// JSON pointer (RFC 6901) to the value, or to the member whose name is meant.
     #[serde(rename = "at")]

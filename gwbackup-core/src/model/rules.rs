@@ -1,0 +1,382 @@
+//! A schema, compiled: what the table says about a concrete resource.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::canonical::decode;
+use super::document::Document;
+use super::key::{Handles, Key, Kind};
+use super::places::{removal, text_of};
+use super::resource::{Coding, Mark, Part, Place, Reference, Resource, Role, Says, To};
+use super::scan::{self, Edit, Hit, Matcher, segments};
+use super::schema::{KindSpec, Member, RefSpec, Restore, Schema, Within};
+
+/// A [`Schema`] ready for use. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Rules(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    schema: Arc<Schema>,
+    kinds: HashMap<Kind, Compiled>,
+    other: Option<Compiled>,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    spec: KindSpec,
+    members: Matcher,
+    references: Matcher,
+    handles: Matcher,
+    /// Which handle (and which of its parts) each pattern of `handles` is.
+    handle_parts: Vec<(usize, usize)>,
+    /// Array patterns whose order means nothing, deepest first.
+    unordered: Vec<Matcher>,
+    volatile: Matcher,
+}
+
+impl Compiled {
+    fn new(spec: &KindSpec) -> Self {
+        let patterns = |wanted: fn(&Member) -> bool| {
+            spec.members.iter().filter(move |m| wanted(&m.is)).map(|m| m.at.as_str())
+        };
+        let mut unordered: Vec<&str> = patterns(|m| *m == Member::Unordered).collect();
+        unordered.sort_by_key(|p| std::cmp::Reverse(segments(p).count()));
+        let parts: Vec<(usize, usize)> = spec
+            .handles
+            .iter()
+            .enumerate()
+            .flat_map(|(n, handle)| (0..handle.at.len()).map(move |part| (n, part)))
+            .collect();
+        Self {
+            members: Matcher::new(spec.members.iter().map(|m| &m.at)),
+            references: Matcher::new(spec.references.iter().map(|r| &r.at)),
+            handles: Matcher::new(parts.iter().map(|(n, part)| &spec.handles[*n].at[*part])),
+            handle_parts: parts,
+            unordered: unordered.into_iter().map(|p| Matcher::new([p])).collect(),
+            volatile: Matcher::new(patterns(|m| *m == Member::Volatile)),
+            spec: spec.clone(),
+        }
+    }
+}
+
+impl Rules {
+    /// Compiles a schema.
+    pub fn new(schema: Arc<Schema>) -> Self {
+        let kinds =
+            schema.kinds.iter().map(|spec| (spec.kind.clone(), Compiled::new(spec))).collect();
+        let other = schema.other.as_deref().map(Compiled::new);
+        Self(Arc::new(Inner { schema, kinds, other }))
+    }
+
+    /// The schema.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.0.schema
+    }
+
+    /// The row for a kind; `None` for a kind that the gateway does not have.
+    pub fn spec(&self, kind: &Kind) -> Option<&KindSpec> {
+        self.compiled(kind).map(|c| &c.spec)
+    }
+
+    fn compiled(&self, kind: &Kind) -> Option<&Compiled> {
+        self.0.kinds.get(kind).or(self.0.other.as_ref())
+    }
+
+    /// The kind that a person calls by this name, or by one of its aliases.
+    pub fn kind_named(&self, name: &str) -> Option<Kind> {
+        let named = self.0.schema.kinds.iter().find(|spec| {
+            spec.kind.as_str() == name || spec.aliases.iter().any(|alias| alias == name)
+        });
+        named.map(|spec| spec.kind.clone())
+    }
+
+    /// Adds the secret marks that the table asks for: every value that is not null and not marked.
+    pub fn mark(&self, resource: &mut Resource) {
+        let Some(compiled) = self.compiled(&resource.key.kind) else { return };
+        let document = resource.document.clone();
+        let text = document.as_str();
+        let marks = &mut resource.marks;
+        compiled.members.visit(text, |hit| {
+            let secret = hit.rules.iter().any(|r| compiled.spec.members[*r].is == Member::Secret);
+            let known = |mark: &Mark| mark.at.pointer == hit.pointer && mark.at.part == Part::Value;
+            if secret && &text[hit.value.clone()] != "null" && !marks.iter().any(known) {
+                marks.push(Mark::secret(hit.pointer));
+            }
+        });
+    }
+
+    /// All handles of a resource: `id` from its key, those of the table, those of the text scan.
+    pub fn handles(&self, gateway: &Handles, resource: &Resource) -> Handles {
+        let mut handles = Handles::new();
+        if let Some(compiled) = self.compiled(&resource.key.kind) {
+            let text = resource.document.as_str();
+            let specs = &compiled.spec.handles;
+            let mut parts: Vec<Vec<Option<String>>> =
+                specs.iter().map(|spec| vec![None; spec.at.len()]).collect();
+            compiled.handles.visit(text, |hit| {
+                for rule in hit.rules {
+                    let (handle, part) = compiled.handle_parts[*rule];
+                    parts[handle][part] = scalar(&text[hit.value.clone()]);
+                }
+            });
+            for (spec, parts) in specs.iter().zip(parts) {
+                if spec.at.is_empty() {
+                    handles.insert(spec.name.clone(), resource.key.id.last().into_owned());
+                } else if let Some(parts) = parts.into_iter().collect::<Option<Vec<_>>>() {
+                    handles.insert(spec.name.clone(), parts.join("\0"));
+                }
+            }
+        }
+        if let Some(text) = &self.0.schema.text {
+            handles.extend(text.handles(gateway, resource));
+        }
+        handles
+    }
+
+    /// Every reference of a resource: those of the table, then those of the text scan.
+    pub fn references(&self, resource: &Resource) -> Vec<Reference> {
+        let mut found = Vec::new();
+        if let Some(compiled) = self.compiled(&resource.key.kind) {
+            let text = resource.document.as_str();
+            compiled.references.visit(text, |hit| {
+                for rule in hit.rules {
+                    found.extend(reference(&compiled.spec.references[*rule], text, &hit));
+                }
+            });
+        }
+        if let Some(text) = &self.0.schema.text {
+            found.extend(text.references(resource));
+        }
+        found
+    }
+
+    /// The document without the members that move by themselves: what the state digest and an
+    /// incremental look at.
+    pub fn stable(&self, kind: &Kind, document: &Document) -> Document {
+        match self.compiled(kind) {
+            Some(compiled) if !compiled.volatile.is_empty() => {
+                let mut edits = Vec::new();
+                compiled.volatile.visit(document.as_str(), |hit| edits.extend(removal(&hit)));
+                if edits.is_empty() {
+                    return document.clone();
+                }
+                Document::stored(scan::apply(document.as_str(), edits))
+            }
+            _ => document.clone(),
+        }
+    }
+
+    /// The form in which two documents are compared: without volatile and read-only members, without
+    /// members that have their default value, with arrays sorted whose order means nothing, with
+    /// absent values as one placeholder, and with each reference rewritten to what `name` gives.
+    ///
+    /// `absent`: pointers that are absent on either side, so that neither is compared.
+    pub fn comparable(
+        &self,
+        resource: &Resource,
+        names: &[(Place, String)],
+        absent: &[String],
+    ) -> Document {
+        let document =
+            resource.document.rewrite(names).unwrap_or_else(|_| resource.document.clone());
+        let Some(compiled) = self.compiled(&resource.key.kind) else { return document };
+        let text = document.as_str();
+        let mut edits = Vec::new();
+        compiled.members.visit(text, |hit| {
+            let gone = hit.rules.iter().any(|r| match &compiled.spec.members[*r].is {
+                Member::Volatile | Member::ReadOnly => true,
+                Member::Default(value) => text[hit.value.clone()] == value.to_string(),
+                _ => false,
+            });
+            if gone {
+                edits.extend(removal(&hit));
+            }
+        });
+        Matcher::new(absent).visit(text, |hit| edits.extend(removal(&hit)));
+        let mut text = scan::apply(text, edits);
+        for matcher in &compiled.unordered {
+            let mut edits = Vec::new();
+            matcher.visit(&text, |hit| {
+                let mut parts = scan::elements(&text[hit.value.clone()]);
+                parts.sort_unstable();
+                edits.push(Edit::Replace(hit.value, format!("[{}]", parts.join(","))));
+            });
+            text = scan::apply(&text, edits);
+        }
+        Document::stored(text)
+    }
+
+    /// Pointers of the members with one of the wanted rules.
+    pub fn members(&self, resource: &Resource, wanted: impl Fn(&Member) -> bool) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Some(compiled) = self.compiled(&resource.key.kind) {
+            compiled.members.visit(resource.document.as_str(), |hit| {
+                if hit.rules.iter().any(|r| wanted(&compiled.spec.members[*r].is)) {
+                    found.push(hit.pointer.to_owned());
+                }
+            });
+        }
+        found
+    }
+
+    /// Whether this resource comes into being without being created.
+    pub fn is_fixed(&self, key: &Key) -> bool {
+        self.spec(&key.kind).is_some_and(|spec| spec.presence.is_fixed(&key.id.last()))
+    }
+
+    /// Whether a restore writes this kind; a kind without a row is not written.
+    pub fn restore(&self, kind: &Kind) -> Option<Restore> {
+        self.spec(kind).map(|spec| spec.restore)
+    }
+
+    /// The handles by which this kind can be matched, best first: (name, where it is unique).
+    pub fn unique_handles(&self, kind: &Kind) -> impl Iterator<Item = &super::schema::HandleSpec> {
+        self.spec(kind)
+            .into_iter()
+            .flat_map(|spec| &spec.handles)
+            .filter(|handle| handle.unique != Within::Nothing)
+    }
+}
+
+/// Pointers at which a resource's value is not here.
+pub(crate) fn absent_places(resource: &Resource) -> impl Iterator<Item = &str> {
+    resource
+        .marks
+        .iter()
+        .filter(|mark| matches!(mark.says, Says::Absent(_)) && mark.at.part == Part::Value)
+        .map(|mark| mark.at.pointer.as_str())
+}
+
+/// A handle's value: the text of a string, or a number's token.
+fn scalar(token: &str) -> Option<String> {
+    match token.as_bytes().first() {
+        Some(b'"') => Some(decode(token).into_owned()),
+        Some(b'0'..=b'9' | b'-') => Some(token.to_owned()),
+        _ => None,
+    }
+}
+
+fn reference(spec: &RefSpec, text: &str, hit: &Hit<'_>) -> Option<Reference> {
+    let token = match spec.part {
+        Part::Value => &text[hit.value.clone()],
+        Part::Name => &text[hit.name.clone()?],
+    };
+    let whole = text_of(token, Coding::Plain)?;
+    let value = whole.strip_prefix(&spec.prefix)?;
+    if value.is_empty() {
+        return None;
+    }
+    let range = if spec.prefix.is_empty() {
+        None
+    } else {
+        Some(u32::try_from(spec.prefix.len()).ok()?..u32::try_from(whole.len()).ok()?)
+    };
+    let kinds = if spec.kinds.is_empty() {
+        vec![named_kind(spec, hit.pointer)?]
+    } else {
+        spec.kinds.clone()
+    };
+    Some(Reference {
+        at: Place {
+            pointer: hit.pointer.to_owned(),
+            part: spec.part,
+            coding: Coding::Plain,
+            range,
+        },
+        to: To::Resource {
+            kinds,
+            handle: spec.handle.clone(),
+            value: value.to_owned(),
+            within: None,
+        },
+        role: spec.role,
+    })
+}
+
+/// The kind that the member itself names: the last segment that is no array index.
+fn named_kind(spec: &RefSpec, pointer: &str) -> Option<Kind> {
+    let pattern: Vec<_> = segments(&spec.at).collect();
+    let concrete: Vec<_> = segments(pointer).collect();
+    let at = pattern.iter().zip(&concrete).rposition(|(p, c)| p != "*" || Kind::new(c).is_ok())?;
+    Kind::new(&concrete[at]).ok()
+}
+
+/// The role that dominates when two references name the same thing.
+pub(crate) fn stronger(a: Role, b: Role) -> Role {
+    a.min(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{HandleName, HandleSpec, Id, MemberRule};
+    use super::*;
+
+    fn rules() -> Rules {
+        let kind = Kind::known("route");
+        let mut spec = KindSpec::new(kind, 1);
+        spec.handles.push(HandleSpec {
+            name: HandleName::known("name"),
+            at: vec!["/name".into()],
+            unique: Within::Gateway,
+            by_server: false,
+        });
+        let rule = |at: &str, is| MemberRule { at: at.into(), is };
+        spec.members = vec![
+            rule("/updated", Member::Volatile),
+            rule("/etag", Member::ReadOnly),
+            rule("/config/*/password", Member::Secret),
+            rule("/tags", Member::Unordered),
+            rule("/port", Member::Default(80.into())),
+        ];
+        spec.references = vec![RefSpec {
+            at: "/service/id".into(),
+            part: Part::Value,
+            prefix: String::new(),
+            kinds: vec![Kind::known("service")],
+            handle: HandleName::id(),
+            role: Role::Needs,
+        }];
+        let schema = Schema { id: "t".into(), kinds: vec![spec], ..Schema::default() };
+        Rules::new(Arc::new(schema))
+    }
+
+    fn resource(text: &str) -> Resource {
+        let key = Key::new(Kind::known("route"), Id::new("r1").unwrap());
+        Resource::new(key, Document::parse(text).unwrap())
+    }
+
+    #[test]
+    fn what_moves_by_itself_is_no_difference() {
+        let rules = rules();
+        let a = resource(r#"{"updated":1,"etag":"a","tags":["x","y"],"name":"n"}"#);
+        let b = resource(r#"{"updated":2,"etag":"b","tags":["y","x"],"name":"n","port":80}"#);
+        assert_eq!(rules.comparable(&a, &[], &[]), rules.comparable(&b, &[], &[]));
+        let c = resource(r#"{"tags":["y","x"],"name":"n","port":81}"#);
+        assert_ne!(rules.comparable(&a, &[], &[]), rules.comparable(&c, &[], &[]));
+        let stable = rules.stable(&a.key.kind, &a.document);
+        assert_eq!(stable.as_str(), r#"{"etag":"a","name":"n","tags":["x","y"]}"#);
+    }
+
+    #[test]
+    fn a_null_is_no_secret_and_a_mark_is_made_once() {
+        let rules = rules();
+        let mut r = resource(r#"{"config":{"a":{"password":"p"},"b":{"password":null}}}"#);
+        rules.mark(&mut r);
+        rules.mark(&mut r);
+        assert_eq!(r.marks, [Mark::secret("/config/a/password")]);
+    }
+
+    #[test]
+    fn handles_and_references_come_from_the_table() {
+        let rules = rules();
+        let r = resource(r#"{"name":"n","service":{"id":"s1"}}"#);
+        let handles = rules.handles(&Handles::new(), &r);
+        assert_eq!(handles[&HandleName::id()], "r1");
+        assert_eq!(handles[&HandleName::known("name")], "n");
+        let references = rules.references(&r);
+        assert_eq!(references.len(), 1);
+        assert_eq!(references[0].at, Place::value("/service/id"));
+        assert!(rules.references(&resource(r#"{"service":null}"#)).is_empty());
+    }
+}

@@ -1,0 +1,355 @@
+//! Finding places in canonical text by pointer patterns, and changing them.
+//!
+//! One compiled [`Matcher`] answers all patterns of a kind in one pass; what no pattern leads into
+//! is skipped, not parsed.
+
+use std::ops::Range;
+
+use super::canonical::decode;
+
+/// Pointer patterns, compiled: JSON pointers in which a segment `*` stands for any member or
+/// element.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Matcher {
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Node {
+    literal: Vec<(String, usize)>,
+    any: Option<usize>,
+    rules: Vec<usize>,
+}
+
+/// A value that a pattern names.
+#[derive(Debug)]
+pub(crate) struct Hit<'a> {
+    /// Numbers of the patterns that name it.
+    pub(crate) rules: &'a [usize],
+    /// Its JSON pointer.
+    pub(crate) pointer: &'a str,
+    /// Its token(s).
+    pub(crate) value: Range<usize>,
+    /// The token of its name, if it is a member.
+    pub(crate) name: Option<Range<usize>>,
+}
+
+impl Matcher {
+    /// Compiles; a pattern's number is its position.
+    pub(crate) fn new<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Self {
+        let mut matcher = Self { nodes: vec![Node::default()] };
+        for (rule, pattern) in patterns.into_iter().enumerate() {
+            let mut node = 0;
+            for segment in segments(pattern.as_ref()) {
+                node = matcher.child(node, &segment);
+            }
+            matcher.nodes[node].rules.push(rule);
+        }
+        matcher
+    }
+
+    /// Whether it has no pattern.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.nodes.len() <= 1 && self.nodes.first().is_none_or(|root| root.rules.is_empty())
+    }
+
+    fn child(&mut self, node: usize, segment: &str) -> usize {
+        let next = self.nodes.len();
+        let found = if segment == "*" {
+            *self.nodes[node].any.get_or_insert(next)
+        } else if let Some((_, at)) = self.nodes[node].literal.iter().find(|(s, _)| s == segment) {
+            *at
+        } else {
+            self.nodes[node].literal.push((segment.to_owned(), next));
+            next
+        };
+        if found == next {
+            self.nodes.push(Node::default());
+        }
+        found
+    }
+
+    /// Calls `f` for each value that a pattern names, parents before children, in text order.
+    pub(crate) fn visit(&self, text: &str, mut f: impl FnMut(Hit<'_>)) {
+        if self.is_empty() {
+            return;
+        }
+        let mut walk = Walk { matcher: self, text, pointer: String::new(), f: &mut f };
+        walk.value(0, None, &[0]);
+    }
+}
+
+struct Walk<'a, F> {
+    matcher: &'a Matcher,
+    text: &'a str,
+    pointer: String,
+    f: &'a mut F,
+}
+
+impl<F: FnMut(Hit<'_>)> Walk<'_, F> {
+    /// Walks the value at `at`, on which the patterns stand at `active`; the end of the value.
+    fn value(&mut self, at: usize, name: Option<Range<usize>>, active: &[usize]) -> usize {
+        let bytes = self.text.as_bytes();
+        if active.is_empty() {
+            return skip(bytes, at);
+        }
+        let rules: Vec<usize> =
+            active.iter().flat_map(|n| &self.matcher.nodes[*n].rules).copied().collect();
+        if !rules.is_empty() {
+            let value = at..skip(bytes, at);
+            (self.f)(Hit { rules: &rules, pointer: &self.pointer, value, name });
+        }
+        let leads_on = active.iter().any(|n| {
+            let node = &self.matcher.nodes[*n];
+            node.any.is_some() || !node.literal.is_empty()
+        });
+        match bytes.get(at) {
+            Some(b'{') if leads_on => self.object(at, active),
+            Some(b'[') if leads_on => self.array(at, active),
+            _ => skip(bytes, at),
+        }
+    }
+
+    fn object(&mut self, start: usize, active: &[usize]) -> usize {
+        let bytes = self.text.as_bytes();
+        let mut at = start + 1;
+        while bytes.get(at) == Some(&b'"') {
+            let name = at..skip(bytes, at);
+            at = name.end + 1;
+            let text = self.text;
+            let decoded = decode(text.get(name.clone()).unwrap_or_default());
+            at = self.child(&decoded, at, Some(name), active);
+            if bytes.get(at) == Some(&b',') {
+                at += 1;
+            }
+        }
+        at + 1
+    }
+
+    fn array(&mut self, start: usize, active: &[usize]) -> usize {
+        let bytes = self.text.as_bytes();
+        let mut at = start + 1;
+        let mut index = 0;
+        while !matches!(bytes.get(at), None | Some(b']')) {
+            at = self.child(&index.to_string(), at, None, active);
+            index += 1;
+            if bytes.get(at) == Some(&b',') {
+                at += 1;
+            }
+        }
+        at + 1
+    }
+
+    fn child(
+        &mut self,
+        segment: &str,
+        at: usize,
+        name: Option<Range<usize>>,
+        active: &[usize],
+    ) -> usize {
+        let mut next = Vec::new();
+        for node in active.iter().map(|n| &self.matcher.nodes[*n]) {
+            next.extend(node.literal.iter().filter(|(s, _)| s == segment).map(|(_, n)| *n));
+            next.extend(node.any);
+        }
+        if next.is_empty() {
+            return skip(self.text.as_bytes(), at);
+        }
+        let parent = self.pointer.len();
+        push_segment(&mut self.pointer, segment);
+        let end = self.value(at, name, &next);
+        self.pointer.truncate(parent);
+        end
+    }
+}
+
+/// The end of the value that starts at `at`, in valid canonical text.
+fn skip(bytes: &[u8], at: usize) -> usize {
+    match bytes.get(at) {
+        Some(b'"') => skip_string(bytes, at),
+        Some(b'{' | b'[') => {
+            let mut depth = 0_usize;
+            let mut at = at;
+            loop {
+                match bytes.get(at) {
+                    Some(b'"') => {
+                        at = skip_string(bytes, at);
+                        continue;
+                    }
+                    Some(b'{' | b'[') => depth += 1,
+                    Some(b'}' | b']') => {
+                        depth -= 1;
+                        if depth == 0 {
+                            return at + 1;
+                        }
+                    }
+                    Some(_) => {}
+                    None => return at,
+                }
+                at += 1;
+            }
+        }
+        _ => {
+            let rest = bytes.get(at..).unwrap_or_default();
+            at + rest.iter().position(|b| matches!(b, b',' | b'}' | b']')).unwrap_or(rest.len())
+        }
+    }
+}
+
+fn skip_string(bytes: &[u8], at: usize) -> usize {
+    let mut at = at + 1;
+    loop {
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return bytes.len(),
+        }
+    }
+}
+
+/// The decoded segments of a JSON pointer or pattern.
+pub(crate) fn segments(pointer: &str) -> impl Iterator<Item = String> {
+    pointer.split('/').skip(1).map(|s| s.replace("~1", "/").replace("~0", "~"))
+}
+
+/// Appends a raw segment to a JSON pointer.
+pub(crate) fn push_segment(pointer: &mut String, segment: &str) {
+    pointer.push('/');
+    if segment.contains(['~', '/']) {
+        pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
+    } else {
+        pointer.push_str(segment);
+    }
+}
+
+/// A change of canonical text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Edit {
+    /// These bytes become this text.
+    Replace(Range<usize>, String),
+    /// This member (from its name to the end of its value) goes.
+    Remove(Range<usize>),
+}
+
+impl Edit {
+    fn range(&self) -> &Range<usize> {
+        match self {
+            Self::Replace(range, _) | Self::Remove(range) => range,
+        }
+    }
+}
+
+/// Applies edits; of two that overlap, the outer one counts.
+pub(crate) fn apply(text: &str, mut edits: Vec<Edit>) -> String {
+    edits.sort_by_key(|e| (e.range().start, std::cmp::Reverse(e.range().end)));
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    for edit in edits {
+        let range = edit.range().clone();
+        if range.start < at {
+            continue;
+        }
+        out.push_str(&text[at..range.start]);
+        at = range.end;
+        match edit {
+            Edit::Replace(_, new) => out.push_str(&new),
+            Edit::Remove(_) if text.as_bytes().get(at) == Some(&b',') => at += 1,
+            Edit::Remove(_) if out.ends_with(',') => {
+                out.pop();
+            }
+            Edit::Remove(_) => {}
+        }
+    }
+    out.push_str(&text[at..]);
+    out
+}
+
+/// The tokens of an array's elements.
+pub(crate) fn elements(text: &str) -> Vec<&str> {
+    let bytes = text.as_bytes();
+    let mut found = Vec::new();
+    let mut at = 1;
+    if bytes.first() != Some(&b'[') {
+        return found;
+    }
+    while !matches!(bytes.get(at), None | Some(b']')) {
+        let end = skip(bytes, at);
+        found.push(&text[at..end]);
+        at = if bytes.get(end) == Some(&b',') { end + 1 } else { end };
+    }
+    found
+}
+
+/// The members of an object: token of the name, token of the value.
+pub(crate) fn members(text: &str) -> Vec<(&str, &str)> {
+    let bytes = text.as_bytes();
+    let mut found = Vec::new();
+    let mut at = 1;
+    if bytes.first() != Some(&b'{') {
+        return found;
+    }
+    while bytes.get(at) == Some(&b'"') {
+        let name = skip(bytes, at);
+        let end = skip(bytes, name + 1);
+        found.push((&text[at..name], &text[name + 1..end]));
+        at = if bytes.get(end) == Some(&b',') { end + 1 } else { end };
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"{"a/b":1,"list":[{"x":"]"},{"x":{"y":2}},3],"o":{"x":"\"}"}}"#;
+
+    fn hits(patterns: &[&str]) -> Vec<(String, String, Vec<usize>)> {
+        let mut found = Vec::new();
+        Matcher::new(patterns).visit(TEXT, |hit| {
+            found.push((hit.pointer.to_owned(), TEXT[hit.value].to_owned(), hit.rules.to_vec()));
+        });
+        found
+    }
+
+    #[test]
+    fn patterns_find_exactly_what_serde_json_finds() {
+        let value: serde_json::Value = serde_json::from_str(TEXT).unwrap();
+        let found = hits(&["/a~1b", "/list/*/x", "/*/x", "/list/1/x/y", "", "/none", "/o/x"]);
+        for (pointer, token, _) in &found {
+            assert_eq!(value.pointer(pointer).unwrap().to_string(), *token, "{pointer}");
+        }
+        let pointers: Vec<_> = found.iter().map(|(p, ..)| p.as_str()).collect();
+        assert_eq!(pointers, ["", "/a~1b", "/list/0/x", "/list/1/x", "/list/1/x/y", "/o/x"]);
+        assert_eq!(found[5].2, [6, 2]);
+    }
+
+    #[test]
+    fn removing_members_leaves_valid_text() {
+        for remove in [vec!["/a~1b"], vec!["/o"], vec!["/a~1b", "/list"], vec!["/*"], vec!["/o/x"]]
+        {
+            let mut edits = Vec::new();
+            Matcher::new(&remove).visit(TEXT, |hit| {
+                edits.push(Edit::Remove(hit.name.unwrap().start..hit.value.end));
+            });
+            let text = apply(TEXT, edits);
+            let mut wanted: serde_json::Value = serde_json::from_str(TEXT).unwrap();
+            let map = wanted.as_object_mut().unwrap();
+            for pattern in remove {
+                match pattern {
+                    "/*" => map.clear(),
+                    "/o/x" => map["o"].as_object_mut().unwrap().clear(),
+                    other => drop(map.remove(&other[1..].replace("~1", "/"))),
+                }
+            }
+            assert_eq!(text, wanted.to_string());
+        }
+    }
+
+    #[test]
+    fn splitting_gives_whole_tokens() {
+        assert_eq!(elements(r#"[1,"a,]",[2,3],{}]"#), ["1", r#""a,]""#, "[2,3]", "{}"]);
+        assert_eq!(members(r#"{"a":[1],"b,":"}"}"#), [("\"a\"", "[1]"), ("\"b,\"", "\"}\"")]);
+        assert!(elements("[]").is_empty() && members("{}").is_empty());
+    }
+}
