@@ -185,8 +185,7 @@ impl Log {
         let mut chain = self.0.chain.lock().await;
         let chain = self.0.refreshed(cx, &mut chain).await?;
         if !integrity(chain).is_whole() {
-            return Err(Error::refused("the log's history is in doubt")
-                .help("run an audit and have an admin accept what is there"));
+            return Err(in_doubt());
         }
         let mut written = 0;
         for (place, mirror) in self.0.places.iter().enumerate().skip(1) {
@@ -385,6 +384,10 @@ impl Inner {
             return Ok(event.as_ref().clone());
         }
         writable(chain)?;
+        let takes = content.kind.is_guarded() && content.kind != EventKind::AUDIT_ACCEPT;
+        if takes && !integrity(chain).is_whole() {
+            return Err(in_doubt().on(&content.kind));
+        }
         let home = self.places.first().ok_or_else(|| Error::invalid("the log has no home"))?;
         let event = loop {
             cx.check()?;
@@ -498,6 +501,11 @@ fn unbroken(chain: &Chain) -> Result<()> {
             .help("run an audit, compare the copies, and have an admin accept what is there"));
     }
     Ok(())
+}
+
+fn in_doubt() -> Error {
+    Error::refused("the log's history is in doubt")
+        .help("run an audit and have an admin accept what is there")
 }
 
 fn writable(chain: &Chain) -> Result<()> {

@@ -1,4 +1,5 @@
 use futures_util::TryStreamExt;
+use proptest::prelude::*;
 
 use super::*;
 use crate::catalog::fixture::{self, draft, draft_of};
@@ -150,8 +151,12 @@ async fn another_copy_fills_in_for_a_damaged_home() {
     assert_eq!(log.append(&Context::new(), draft("on")).await.unwrap().seq, 4);
     assert_eq!(read(&rig.mirrored()).await.unwrap().len(), 4);
     assert!(rig.mirrored().catch_up(&Context::new()).await.is_err());
+    let intent = draft_of(EventKind::DELETE_INTENT, "");
+    let error = rig.mirrored().append(&Context::new(), intent.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
     rig.mirrored().accept(&Context::new()).await.unwrap();
     assert!(rig.mirrored().integrity(&Context::new()).await.unwrap().is_whole());
+    assert!(rig.mirrored().append(&Context::new(), intent).await.unwrap().counts);
 }
 
 #[tokio::test]
@@ -276,4 +281,40 @@ async fn a_reader_without_keys_checks_the_chain() {
     assert_eq!(error.kind(), ErrorKind::KeyUnavailable);
     let text = String::from_utf8(stored(&rig.home, 1).await).unwrap();
     assert!(!text.contains("tester"), "the actor is readable");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever happens to the home: alone it shows a beginning of what was written and nothing
+    /// else, and one whole copy beside it is enough to read all.
+    #[test]
+    fn damage_never_invents_an_event(
+        damage in proptest::collection::vec((1..9_u64, 1..9_u64, 0..4_u8), 1..6),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let cx = Context::new();
+            let rig = Rig::new().await;
+            let written: Vec<_> =
+                fill(&rig.mirrored(), 6).await.into_iter().map(|event| event.digest).collect();
+            for (seq, other, what) in damage {
+                let (old, found) = (name(seq).unwrap(), name(other).unwrap());
+                let bytes = rig.home.get(&cx, &found, None).await.unwrap_or_default().to_vec();
+                let _ = rig.home.delete(&cx, &old).await;
+                match what {
+                    0 => {}
+                    1 => store(&rig.home, seq, "junk").await,
+                    2 => store(&rig.home, seq, bytes).await,
+                    _ => store(&rig.home, seq, bytes.get(1..).unwrap_or_default()).await,
+                }
+            }
+            let alone: Vec<_> = rig.log().events(&cx, 0).collect().await;
+            let events = alone.into_iter().filter_map(Result::ok);
+            assert!(events.zip(&written).all(|(event, digest)| event.digest == *digest));
+            let both: Vec<_> = rig.mirrored().events(&cx, 0).collect().await;
+            let both: Vec<_> = both.into_iter().map(|event| event.unwrap().digest).collect();
+            assert_eq!(both, written);
+        });
+    }
 }

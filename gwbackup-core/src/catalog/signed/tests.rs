@@ -137,8 +137,8 @@ async fn nothing_is_written_that_would_be_refused() {
     let long = json!({"text": "x".repeat(64 * KIB)});
     for body in [json!({"a": 0.5}), json!({"a": u64::MAX}), json!({"format": 1}), json!([1]), long]
     {
-        let signed = SignedFile::sign(&cx, FileKind::Copy, None, &body, &[&signer]).await;
-        assert!(signed.is_err());
+        let refused = SignedFile::sign(&cx, FileKind::Copy, None, &body, &[&signer]).await;
+        assert!(refused.is_err());
     }
 }
 
