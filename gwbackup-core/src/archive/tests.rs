@@ -298,6 +298,19 @@ fn after_a_failed_write_nothing_is_sealed() {
 }
 
 #[test]
+fn kinds_that_must_not_be_compressed_are_not() {
+    let lines =
+        ["consumer", "route", "upstream"].map(|kind| line(kind, "a", &"x".repeat(4000), &[]));
+    let uncompressed = ["route".to_owned()].into();
+    let (bytes, _) = written(&lines, ArchiveOptions { uncompressed, ..ArchiveOptions::default() });
+    let archive = opened(&bytes, None).unwrap();
+    let stored = |line: &IndexLine| (line.kind.clone(), line.stored == line.plain);
+    let found: Vec<_> = archive.index().iter().map(stored).collect();
+    let expected = [("consumer", false), ("route", true), ("upstream", false)];
+    assert_eq!(found, expected.map(|(kind, raw)| (kind.to_owned(), raw)));
+}
+
+#[test]
 fn padding_hides_the_exact_size() {
     let sizes = |padding| {
         let mut sizes: Vec<_> = (0..40)

@@ -170,6 +170,12 @@ fn headers_come_back_and_changed_ones_do_not() {
         let refused = matches!(kind, Err(ErrorKind::Corrupt | ErrorKind::KeyUnavailable));
         assert!(refused, "bit {bit}");
     }
+    // Also without a key.
+    for (at, value) in [(0, 0), (9, 0), (11, 96), (12, 3), (13, 17), (14, 0), (14, 3), (15, 1)] {
+        let mut changed = header.to_bytes();
+        changed[at] = value;
+        assert_eq!(Header::parse(&changed).unwrap_err().kind(), ErrorKind::Corrupt, "{at}");
+    }
     let mut newer = header.to_bytes();
     newer[9] = 2;
     assert!(Header::parse(&newer).unwrap_err().to_string().contains("newer version"));

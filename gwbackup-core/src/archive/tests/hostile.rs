@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use super::super::chunks::{ChunkReader, ChunkWriter, read_header};
 use super::super::header::Header;
-use super::super::record::{Content, Footer, Head, Packer};
+use super::super::record::{Content, Footer, HEAD, Head, Packer};
 use super::*;
 
 /// What is sealed in an archive.
@@ -166,16 +166,58 @@ fn padding_that_is_not_empty_is_refused() {
 
 #[test]
 fn an_index_that_lies_is_refused() {
+    let n = A.len();
+    let sound = format!("[0,{n},{n},1,\"r\",\"a\"]\n");
+    let read = |index: &str| {
+        read_all(&Forge::default().frame(A, 1, "r", "a").raw_index(index).end(&[3, 2, 4], &[]))
+    };
+    assert_eq!(read(&sound).unwrap().len(), 1);
     for index in [
         "[0,1,1,1,\"r\",\"a\"]\n",
-        "[1,29,29,1,\"r\",\"a\"]\n",
-        "[0,4294967295,29,1,\"r\",\"a\"]\n",
-        "[18446744073709551615,29,29,1,\"r\",\"a\"]\n",
-        "[0,29,4294967295,1,\"r\",\"a\"]\n",
+        &sound.replace("[0", "[1"),
+        &sound.replace("[0", "[18446744073709551615"),
+        &sound.replacen(&format!(",{n}"), ",4294967295", 1),
+        &sound.replacen(&format!(",{n},1"), ",4294967295,1", 1),
+        &sound.replacen(&format!(",{n},1"), &format!(",{},1", n - 1), 1),
         "",
         "nonsense",
     ] {
-        refused(&Forge::default().frame(A, 1, "r", "a").raw_index(index).end(&[3, 2, 4], &[]));
+        assert_eq!(read(index).unwrap_err().kind(), ErrorKind::Corrupt, "{index}");
+    }
+}
+
+#[test]
+fn a_footer_that_lies_is_refused() {
+    let mut forge = Forge::default();
+    forge.frame(A, 1, "r", "a").end(&[3, 2, 0x80, 4], &[]);
+    let (front, footer) = forge.payload.split_last_chunk::<24>().unwrap();
+    let footer = Footer::parse(footer).unwrap();
+    let with = |footer: Footer| sealed(&[front, &footer.to_bytes()].concat());
+    assert_eq!(read_all(&with(footer)).unwrap().len(), 1);
+    let skipped = HEAD as u64 + 5;
+    for (index, length) in [
+        (footer.index, footer.length + skipped),
+        (footer.index, footer.length - 1),
+        (footer.index, u64::MAX),
+        (footer.index - 1, footer.length),
+        (u64::MAX, footer.length),
+        (0, footer.length),
+    ] {
+        refused(&with(Footer { index, length }));
+    }
+}
+
+#[test]
+fn records_that_reach_into_the_next_are_refused() {
+    let mut forge = Forge::default();
+    forge.frame(A, 1, "r", "a").end(&[3, 2, 4], &[]);
+    let description = HEAD + A.len();
+    for more in [1, 12, 40, 400] {
+        let mut payload = forge.payload.clone();
+        let length = u32::try_from(DESCRIPTION.len() + more).unwrap().to_be_bytes();
+        payload[description + 4..description + 8].copy_from_slice(&length);
+        payload[description + 8..description + 12].copy_from_slice(&length);
+        refused(&sealed(&payload));
     }
 }
 
