@@ -10,10 +10,13 @@ mod chunks;
 mod entries;
 mod header;
 mod index;
+pub(crate) mod line;
+mod manifest;
 mod reader;
 mod record;
 mod scan;
 mod secrets;
+mod view;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -23,11 +26,16 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 
 pub use chunks::read_header;
+pub(crate) use entries::Position;
 pub use entries::{Entries, EntryRef};
 pub use header::Header;
 pub use index::IndexLine;
+pub use manifest::{
+    ArchiveRef, BaseRef, Capture, CaptureWindow, Details, Manifest, StoredDescription,
+};
 pub use reader::{Archive, Expected, SecretCount};
 pub use secrets::{TokenDecoder, TokenEncoder};
+pub use view::View;
 pub use writer::ArchiveWriter;
 
 /// Whether an archive stands alone.

@@ -10,7 +10,7 @@ mod local;
 mod log;
 mod memory;
 mod signed;
-mod store;
+pub(crate) mod store;
 mod trust;
 
 use std::fmt::Debug;

@@ -9,9 +9,10 @@ pub mod crypt;
 pub mod error;
 pub mod model;
 pub mod observe;
+pub mod plan;
+pub mod restore;
 pub mod sink;
-#[allow(dead_code, reason = "the capture is not built on it yet")]
-pub(crate) mod sort;
+mod sort;
 pub mod source;
 pub mod target;
 #[cfg(feature = "testing")]

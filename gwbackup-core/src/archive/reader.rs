@@ -7,7 +7,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::chunks::{ChunkReader, nonce, read_header};
-use super::entries::{Entries, EntryRef, Frame, Tokens};
+use super::entries::{Entries, EntryRef, Frame, Position, Tokens};
 use super::header::Header;
 use super::index::{self, IndexLine};
 use super::record::{Content, FOOTER, Footer, Head, Unpacker};
@@ -52,6 +52,8 @@ pub struct Archive<R> {
     padding: (u64, u64),
     description: Vec<u8>,
     head_buffer: Vec<u8>,
+    /// The frame that was last searched.
+    looked_at: (Option<usize>, Frame),
 }
 
 impl<R> fmt::Debug for Archive<R> {
@@ -96,6 +98,7 @@ impl<R: Read + Seek> Archive<R> {
             padding: (0, 0),
             description: Vec::new(),
             head_buffer: Vec::new(),
+            looked_at: (None, Frame::default()),
         };
         archive.read_tail()?;
         Ok(archive)
@@ -127,6 +130,14 @@ impl<R: Read + Seek> Archive<R> {
         Entries::new(self)
     }
 
+    /// The line at a position, which moves on; `None` after the last. As [`Entries::next`].
+    pub(crate) fn next_entry<'a>(
+        &mut self,
+        position: &'a mut Position,
+    ) -> Result<Option<EntryRef<'a>>> {
+        position.next(self)
+    }
+
     /// Reads everything and throws it away; gives the number of lines.
     pub fn verify(&mut self) -> Result<u64> {
         let mut entries = self.entries();
@@ -149,26 +160,40 @@ impl<R: Read + Seek> Archive<R> {
             .index
             .partition_point(|line| (line.kind.as_str(), line.first.as_str()) <= (kind, id));
         let Some(number) = after.checked_sub(1) else { return Ok(None) };
-        let mut frame = Frame::default();
+        let (held, mut frame) = std::mem::take(&mut self.looked_at);
+        if held == Some(number) {
+            frame.begin_again();
+        } else {
+            self.load_alone(number, &mut frame)?;
+        }
+        let answer = loop {
+            match frame.next(self.secret_count)? {
+                Some(entry) if entry.kind == kind && entry.id == id => {
+                    break found(entry).map(Some);
+                }
+                Some(_) => {}
+                None => break Ok(None),
+            }
+        };
+        // Neighbours are often asked for next.
+        self.looked_at = (Some(number), frame);
+        answer
+    }
+
+    /// Reads a frame without those before it.
+    fn load_alone(&mut self, number: usize, frame: &mut Frame) -> Result<()> {
         let likely = self.gaps_before(number);
-        if let Err(e) = self.load(number, likely, &mut frame) {
-            // A gap may also hold a record that this version skips: then, and only then, the
-            // number of secrets before this frame must be counted from the records themselves.
-            if e.kind() != ErrorKind::Corrupt {
-                return Err(e);
-            }
-            let exact = self.secrets_before(number)?;
-            if exact == likely {
-                return Err(e);
-            }
-            self.load(number, exact, &mut frame)?;
+        let Err(e) = self.load(number, likely, frame) else { return Ok(()) };
+        // A gap may also hold a record that this version skips: then, and only then, the number of
+        // secrets before this frame must be counted from the records themselves.
+        if e.kind() != ErrorKind::Corrupt {
+            return Err(e);
         }
-        while let Some(entry) = frame.next(self.secret_count)? {
-            if entry.kind == kind && entry.id == id {
-                return found(entry).map(Some);
-            }
+        let exact = self.secrets_before(number)?;
+        if exact == likely {
+            return Err(e);
         }
-        Ok(None)
+        self.load(number, exact, frame).map(drop)
     }
 
     /// Footer, index, description and padding, and that they leave nothing between them.

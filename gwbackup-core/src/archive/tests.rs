@@ -237,6 +237,8 @@ fn another_archive_is_not_taken_for_this_one() {
     }
     let error = Archive::open(Cursor::new(&bytes), &good, &sdek(), None, count).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::KeyUnavailable);
+    let longer = [bytes.as_slice(), b"more"].concat();
+    assert!(Archive::open(Cursor::new(&longer), &good, &dek(), None, count).is_err());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::sink::{Body, ObjectName, Sink};
 
 /// The stored bytes of `name`, at most `kind`'s limit; `None` where there is no such object.
 /// `Corrupt` for an object that is too large to be one.
-pub(super) async fn read(
+pub(crate) async fn read(
     cx: &Context,
     sink: &dyn Sink,
     name: &ObjectName,
@@ -32,7 +32,7 @@ pub(super) async fn read(
 
 /// What a create-only write came to.
 #[derive(Debug)]
-pub(super) enum Put {
+pub(crate) enum Put {
     /// These very bytes are stored now, or were before.
     Stored,
     /// The name holds other bytes; these.
@@ -41,7 +41,7 @@ pub(super) enum Put {
 
 /// Creates `name` with these bytes. When the name is taken or the answer was lost, the object that
 /// is there decides. An error means that the bytes may still arrive later.
-pub(super) async fn put(
+pub(crate) async fn put(
     cx: &Context,
     sink: &dyn Sink,
     name: &ObjectName,

@@ -1,5 +1,6 @@
-//! What every implementation of a seam must keep. Each suite panics, with a sentence that names
-//! the breach, when the given part does not.
+//! What an implementation of a trait has to keep, as suites to run against it.
+//!
+//! A suite panics at the first broken promise and names it: call it from a test.
 
 mod catalog;
 mod cipher;

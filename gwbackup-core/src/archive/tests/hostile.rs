@@ -210,14 +210,19 @@ fn a_footer_that_lies_is_refused() {
 #[test]
 fn records_that_reach_into_the_next_are_refused() {
     let mut forge = Forge::default();
-    forge.frame(A, 1, "r", "a").end(&[3, 2, 4], &[]);
-    let description = HEAD + A.len();
-    for more in [1, 12, 40, 400] {
-        let mut payload = forge.payload.clone();
-        let length = u32::try_from(DESCRIPTION.len() + more).unwrap().to_be_bytes();
-        payload[description + 4..description + 8].copy_from_slice(&length);
-        payload[description + 8..description + 12].copy_from_slice(&length);
-        refused(&sealed(&payload));
+    forge.frame(A, 1, "r", "a").record(0x80, b"later").frame(B, 1, "r", "b");
+    forge.end(&[3, 2, 4], &[]);
+    let skipped = HEAD + A.len();
+    let description = skipped + HEAD + 5 + HEAD + B.len();
+    for (at, length) in [(skipped, 5), (description, DESCRIPTION.len())] {
+        for more in [1, 12, 20, 400] {
+            let mut payload = forge.payload.clone();
+            let length = u32::try_from(length + more).unwrap().to_be_bytes();
+            payload[at + 4..at + 8].copy_from_slice(&length);
+            payload[at + 8..at + 12].copy_from_slice(&length);
+            let verified = opened(&sealed(&payload), None).and_then(|mut a| a.verify());
+            assert_eq!(verified.unwrap_err().kind(), ErrorKind::Corrupt, "{at}, {more}");
+        }
     }
 }
 
