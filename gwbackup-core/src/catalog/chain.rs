@@ -243,37 +243,23 @@ impl Chain {
     /// Finds what single places hold otherwise than the chain.
     fn compare(&mut self, rows: &Rows) {
         for (&seq, row) in rows {
-            let ours = self.at(seq).map(Arc::clone);
-            let mut forked = false;
+            let Some(ours) = self.at(seq).map(Arc::clone) else { continue };
             for (place, cell) in row.iter().enumerate() {
-                match (cell, &ours) {
-                    (Cell::Event(event), Some(ours)) if event.digest != ours.digest => {
-                        forked = true
+                match cell {
+                    Cell::Event(other) if other.digest != ours.digest => {
+                        self.note(Problem::Fork(seq));
                     }
-                    (Cell::Event(event), Some(ours)) => {
-                        if event.file.stored() != ours.file.stored() {
-                            self.note(Problem::Differs { place, seq });
-                        }
-                    }
-                    (Cell::Junk, Some(_)) => self.problems.push(Problem::Differs { place, seq }),
-                    (Cell::Absent, Some(_)) => {
-                        if place == 0 {
+                    Cell::Event(other) if other.file.stored() == ours.file.stored() => {}
+                    Cell::Event(_) | Cell::Junk => self.note(Problem::Differs { place, seq }),
+                    Cell::Absent | Cell::Away => {
+                        if place == 0 && matches!(cell, Cell::Absent) {
                             self.note(Problem::HomeBehind(seq));
                         }
                         if let Some(missing) = self.missing.get_mut(place) {
                             missing.push(seq);
                         }
                     }
-                    (Cell::Away, Some(_)) => {
-                        if let Some(missing) = self.missing.get_mut(place) {
-                            missing.push(seq);
-                        }
-                    }
-                    (_, None) => {}
                 }
-            }
-            if forked {
-                self.note(Problem::Fork(seq));
             }
         }
     }

@@ -461,15 +461,16 @@ impl Scribe {
         })
     }
 
-    /// Takes content that waits, of a signer who may write it.
-    pub(super) fn read_waiting(&self, stored: Bytes) -> Result<Content> {
+    /// Takes content that waits, of a signer who may write it; with the digest that it names as the
+    /// one before, and its own.
+    pub(super) fn read_waiting(&self, stored: Bytes) -> Result<(Content, Option<String>, String)> {
         let verified = SignedFile::parse(FileKind::Pending, stored)?.verify(self.trust.as_ref())?;
-        let Waiting { content, .. } = verified.read(Some(self.trust.repository()))?;
+        let Waiting { content, after } = verified.read(Some(self.trust.repository()))?;
         let may = |signer| self.trust.allows(signer, content.kind.roles(), u64::MAX);
         if !verified.signers().iter().any(may) {
             return Err(Error::corrupt("the signer of the waiting event may not write it"));
         }
-        Ok(content)
+        Ok((content, after, verified.file().digest()))
     }
 
     /// A change of trust counts only with the digest of a document that is in the chain.

@@ -214,10 +214,11 @@ impl CatalogState {
     /// Takes the next event. Events without the right to happen change nothing but the head.
     /// `Corrupt` when a sealed part is not what its kind demands; nothing is changed then.
     pub fn apply(&mut self, event: &Event) -> Result<()> {
-        if event.counts && event.subject.kind == "backup" {
-            if let Ok(backup) = event.subject.id.parse() {
-                self.backup(backup, event)?;
-            }
+        if event.counts
+            && event.subject.kind == "backup"
+            && let Ok(backup) = event.subject.id.parse()
+        {
+            self.backup(backup, event)?;
         }
         self.head = Some(Head { seq: event.seq, digest: event.digest.clone() });
         Ok(())
@@ -248,7 +249,8 @@ impl CatalogState {
         if *kind == EventKind::BACKUP_START || *kind == EventKind::BACKUP_COMMIT {
             let facts = event.data::<BackupFacts>()?;
             self.begin(backup, event);
-            return self.told(backup, event, facts);
+            self.told(backup, event, facts);
+            return Ok(());
         }
         let copies = if *kind == EventKind::VERIFY || *kind == EventKind::COPY_HEAL {
             event.data::<Option<CopyFacts>>()?.flatten()
@@ -304,12 +306,12 @@ impl CatalogState {
     }
 
     /// The start or commit of a backup. Only the first commit counts, and none after a failure.
-    fn told(&mut self, backup: Uuid, event: &Event, facts: Option<BackupFacts>) -> Result<()> {
+    fn told(&mut self, backup: Uuid, event: &Event, facts: Option<BackupFacts>) {
         let Some(point) = self.by_id.get(&backup).and_then(|at| self.points.get_mut(*at)) else {
-            return Ok(());
+            return;
         };
         if point.committed.is_some() || point.state == State::Failed {
-            return Ok(());
+            return;
         }
         let commits = event.kind == EventKind::BACKUP_COMMIT;
         point.seq = event.seq;
@@ -340,7 +342,6 @@ impl CatalogState {
             point.committed = Some(event.time);
             point.manifest = event.vouched("manifest").map(str::to_owned);
         }
-        Ok(())
     }
 }
 

@@ -10,10 +10,10 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Mutex;
 
 use super::chain::{Cell, Chain, MAX_VOID, Problem, Rows};
-use super::event::{Content, Event, EventDraft, Scribe};
+use super::event::{Content, Event, EventDraft, EventKind, EventOutcome, Scribe};
 use super::signed::FileKind;
 use super::store::{self, Put};
-use super::{Catalog, Head, Marks, Trust, TrustAnchor};
+use super::{Catalog, Head, Marks, Role, Trust, TrustAnchor};
 use crate::context::Context;
 use crate::crypt::{Signer, SmallSeal};
 use crate::error::{Error, ErrorKind, Result};
@@ -46,14 +46,18 @@ pub struct Integrity {
     pub head: Head,
     /// Everything that should not be, in the order in which it was found.
     pub problems: Vec<Problem>,
+    /// Number of the last event by which an admin accepted what was there; 0 without one.
+    pub accepted: u64,
     /// How many events each mirror lacks, in the order in which the mirrors were given.
     pub behind: Vec<u64>,
 }
 
 impl Integrity {
-    /// Whether history is in no doubt. Deleting, destroying and healing are refused otherwise.
+    /// Whether history is in no doubt, but for what an admin accepted. Deleting, destroying and
+    /// healing are refused otherwise.
     pub fn is_whole(&self) -> bool {
-        !self.problems.iter().any(Problem::is_grave)
+        let accepted = |problem: &Problem| grave_at(problem).is_some_and(|at| at < self.accepted);
+        !self.problems.iter().any(|problem| problem.is_grave() && !accepted(problem))
     }
 }
 
@@ -146,14 +150,42 @@ impl Log {
         })
     }
 
+    /// Accepts the log as the copies show it now: this machine forgets that it saw more, and an event
+    /// says so. `Denied` for a signer who may not; `Corrupt` where the log is broken or forked, which
+    /// accepting cannot mend. Calling it again appends another event.
+    pub async fn accept(&self, cx: &Context) -> Result<Event> {
+        let mut chain = self.0.chain.lock().await;
+        let chain = self.0.refreshed(cx, &mut chain).await?;
+        let (trust, head) = (&self.0.scribe.trust, chain.head());
+        let signer = self.0.scribe.signer()?.public().id();
+        if !trust.allows(&signer, &[Role::Delete], chain.next()) {
+            return Err(Error::new(ErrorKind::Denied, "this signer may not accept a loss")
+                .on(signer)
+                .help("use a signer with the role admin or delete"));
+        }
+        let kind = EventKind::AUDIT_ACCEPT;
+        let draft = EventDraft::new(cx, kind, "log", head.seq, EventOutcome::Success)?
+            .count("problems", chain.problems.len() as u64);
+        let content = self.0.scribe.content(draft)?;
+        chain.problems.retain(|problem| {
+            !matches!(problem, Problem::RolledBack { .. } | Problem::TrustBehind { .. })
+        });
+        writable(chain)?;
+        if let Some(anchor) = &self.0.anchor {
+            let Head { seq, digest } = head;
+            let marks = Marks { trust: trust.number(), seq, digest, time: cx.now() };
+            anchor.accept(trust.repository(), &marks).await?;
+        }
+        self.0.append(cx, chain, content).await
+    }
+
     /// Writes to each mirror the events that it lacks; says how many were written. Refused while
     /// history is in doubt. A mirror that does not answer keeps its gap.
     pub async fn catch_up(&self, cx: &Context) -> Result<u64> {
         let mut chain = self.0.chain.lock().await;
         let chain = self.0.refreshed(cx, &mut chain).await?;
-        if chain.problems.iter().any(Problem::is_grave) {
-            return Err(Error::refused("the log's history is in doubt")
-                .help("run an audit and have an admin accept what is there"));
+        if !integrity(chain).is_whole() {
+            return Err(in_doubt());
         }
         let mut written = 0;
         for (place, mirror) in self.0.places.iter().enumerate().skip(1) {
@@ -352,6 +384,10 @@ impl Inner {
             return Ok(event.as_ref().clone());
         }
         writable(chain)?;
+        let takes = content.kind.is_guarded() && content.kind != EventKind::AUDIT_ACCEPT;
+        if takes && !integrity(chain).is_whole() {
+            return Err(in_doubt().on(&content.kind));
+        }
         let home = self.places.first().ok_or_else(|| Error::invalid("the log has no home"))?;
         let event = loop {
             cx.check()?;
@@ -426,6 +462,11 @@ fn integrity(chain: &Chain) -> Integrity {
     Integrity {
         head: chain.head(),
         problems: chain.problems.clone(),
+        accepted: chain
+            .events()
+            .iter()
+            .rfind(|event| event.counts && event.kind == EventKind::AUDIT_ACCEPT)
+            .map_or(0, |event| event.seq),
         behind: chain.missing.iter().skip(1).map(|missing| missing.len() as u64).collect(),
     }
 }
@@ -460,6 +501,11 @@ fn unbroken(chain: &Chain) -> Result<()> {
             .help("run an audit, compare the copies, and have an admin accept what is there"));
     }
     Ok(())
+}
+
+fn in_doubt() -> Error {
+    Error::refused("the log's history is in doubt")
+        .help("run an audit and have an admin accept what is there")
 }
 
 fn writable(chain: &Chain) -> Result<()> {

@@ -4,12 +4,17 @@ use serde_json::{Value, json};
 use super::*;
 use crate::crypt::{DataKey, SeedSigner};
 
+fn counting(first: u8) -> [u8; 32] {
+    let mut bytes = first..;
+    std::array::from_fn(|_| bytes.next().unwrap())
+}
+
 fn signer(first: u8) -> SeedSigner {
-    SeedSigner::new(&DataKey::new(std::array::from_fn(|i| first + i as u8)))
+    SeedSigner::new(&DataKey::new(counting(first)))
 }
 
 fn repository() -> RepositoryId {
-    RepositoryId::new(std::array::from_fn(|i| i as u8))
+    RepositoryId::new(counting(0))
 }
 
 fn stored(line: &str, signers: &[&SeedSigner]) -> Bytes {
@@ -132,8 +137,8 @@ async fn nothing_is_written_that_would_be_refused() {
     let long = json!({"text": "x".repeat(64 * KIB)});
     for body in [json!({"a": 0.5}), json!({"a": u64::MAX}), json!({"format": 1}), json!([1]), long]
     {
-        let signed = SignedFile::sign(&cx, FileKind::Copy, None, &body, &[&signer]).await;
-        assert!(signed.is_err());
+        let refused = SignedFile::sign(&cx, FileKind::Copy, None, &body, &[&signer]).await;
+        assert!(refused.is_err());
     }
 }
 

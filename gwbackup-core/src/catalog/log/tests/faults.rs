@@ -187,7 +187,7 @@ async fn what_waits_is_checked() {
     rig.mirror.put(&cx, &meta.name, &Body::from(bytes)).await.unwrap();
     let folded = rig.mirrored().fold_pending(&cx).await.unwrap();
     assert!(folded.events.is_empty());
-    assert_eq!(folded.refused, [meta.name.clone()]);
+    assert_eq!(folded.refused, std::slice::from_ref(&meta.name));
     assert_eq!(read(&rig.mirrored()).await.unwrap().len(), 0);
 }
 
