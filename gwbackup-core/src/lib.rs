@@ -15,6 +15,7 @@ pub mod sink;
 mod sort;
 pub mod source;
 pub mod target;
+pub mod vault;
 #[cfg(feature = "testing")]
 pub mod testing;
 

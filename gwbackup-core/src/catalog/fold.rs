@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Event, EventKind, EventOutcome, Head};
+use crate::archive::Capture;
 use crate::clock::Timestamp;
 use crate::crypt::SignerId;
 use crate::error::Result;
@@ -34,16 +35,6 @@ impl State {
             (now, next) => now == next,
         }
     }
-}
-
-/// Whether all of the gateway was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Capture {
-    /// Yes.
-    Complete,
-    /// No; the gaps stand in the archive.
-    Partial,
 }
 
 /// How a backup stands on one copy.
