@@ -8,7 +8,7 @@ mod key;
 mod places;
 mod resource;
 mod rules;
-mod scan;
+pub(crate) mod scan;
 mod schema;
 
 pub use capture::{Captured, Cause, Description, Finding, Gap, Limits, Scope, Verdict};
@@ -22,6 +22,7 @@ pub use resource::{
     Absence, Attachment, Coding, Mark, Part, Place, Reference, Resource, Role, Says, To,
 };
 pub use rules::Rules;
+pub(crate) use rules::absent_places;
 pub use schema::{
     HandleSpec, KindSpec, Member, MemberRule, Presence, RefSpec, Replace, Restore, Schema,
     TextScan, Verbs, Within,
