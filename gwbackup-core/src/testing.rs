@@ -1,11 +1,14 @@
 //! Doubles, fault injection and conformance suites, for those who build on the library.
 
 mod clock;
+pub mod conformance;
 mod fault;
+mod fault_gateway;
 mod gateway;
 mod states;
 
 pub use clock::ManualClock;
 pub use fault::{Call, Fault, Faults};
+pub use fault_gateway::{Faulty, FaultySource, FaultyTarget};
 pub use gateway::{Contents, MemoryGateway, VendorCall};
 pub use states::{FixedStates, Notes};

@@ -317,4 +317,6 @@ fn key(kind: &str, id: &str) -> Result<Key> {
 }
 
 #[cfg(test)]
+mod suites;
+#[cfg(test)]
 mod tests;
