@@ -317,6 +317,8 @@ fn key(kind: &str, id: &str) -> Result<Key> {
 }
 
 #[cfg(test)]
+mod steps;
+#[cfg(test)]
 mod suites;
 #[cfg(test)]
 mod tests;

@@ -250,3 +250,12 @@ pub(super) fn is_in_api(kind: &Kind) -> bool {
         ["api", "authorizer", "integration", "route", "model", "deployment", "stage"];
     KINDS.contains(&kind.as_str())
 }
+
+/// The kind of which some come with each thing of this kind.
+pub(super) fn born_below(kind: &Kind) -> Option<Kind> {
+    match kind.as_str() {
+        "api" => Some(Kind::known("model")),
+        "plan" => Some(Kind::known("plan_default")),
+        _ => None,
+    }
+}

@@ -14,14 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::MemoryGateway;
 use super::json::put_at;
 use super::state::{Done, Order, Thing, child};
+use super::{MemoryGateway, tables};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     Action, Attempt, Change, Document, Effect, Handles, Key, KindSpec, Member, Outcome, Place,
-    Reference, Replace, Resolved, Resource, Side, Step, StepReceipt, To, absent_places,
+    Presence, Reference, Replace, Resolved, Resource, Side, Step, StepReceipt, To, absent_places,
 };
 use crate::target::{States, StepLog};
 
@@ -231,16 +231,37 @@ impl<'a> Work<'a> {
             Err(error) => return Ok(failed(change, error)),
         };
         let existed = done.existed;
+        let mut also = done.also;
+        if existed {
+            // An earlier attempt made it and lost the answer, and with it what came along.
+            also.extend(self.born_with(&done.key).await?);
+        }
         self.made.insert(change.key.clone(), done.key.clone());
-        self.came.extend(done.also.iter().filter(|(_, came)| *came).map(|(key, _)| key.clone()));
+        self.came.extend(also.iter().filter(|(_, came)| *came).map(|(key, _)| key.clone()));
+        self.note_side(also);
         let live = self.seen(&done.key, done.thing.as_ref());
-        self.note_side(done.also);
         let Some(live) = live else { return Ok(failed(change, gone(&done.key))) };
         if open.is_empty() && !existed {
             return Ok(self.outcome(change, &live, Effect::Created));
         }
         self.checkpoint().await?;
         self.converge(change, &live, after, !existed).await
+    }
+
+    /// What the table says comes with a thing, as far as it is there.
+    async fn born_with(&self, key: &Key) -> Result<Vec<(Key, bool)>> {
+        let mut found = Vec::new();
+        let Some(kind) = tables::born_below(&key.kind) else { return Ok(found) };
+        let presence = self.gateway.0.rules.spec(&kind).map(|spec| &spec.presence);
+        if let Some(Presence::Born(names)) = presence {
+            for name in names {
+                let born = Key::new(kind.clone(), key.id.child(name)?);
+                if self.gateway.look(&born).await?.is_some() {
+                    found.push((born, true));
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// What was deleted earlier keeps its name: it is brought back, then made right.
@@ -313,7 +334,11 @@ impl<'a> Work<'a> {
                 Ok(failed(change, error.on(&change.key)))
             }
             Replace::CreateFirst => {
-                let outcome = self.create(change, after).await?;
+                let outcome = if made {
+                    self.create(change, after).await?
+                } else {
+                    self.make(change, after).await?
+                };
                 if outcome.there.is_some() && there.is_some() {
                     self.checkpoint().await?;
                     if let Ok(done) = settle(self.gateway.0.vendor.delete(&old).await)? {
