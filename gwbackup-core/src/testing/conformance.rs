@@ -8,3 +8,6 @@ mod target;
 
 pub use source::{SourceFixture, Touch, source};
 pub use target::{Edit, TargetFixture, target};
+
+#[cfg(test)]
+mod breaches;

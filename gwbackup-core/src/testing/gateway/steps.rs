@@ -263,7 +263,7 @@ async fn an_immutable_thing_is_made_anew_before_the_old_one_goes() {
             gateway.edit(|c| {
                 let gone: Vec<Key> =
                     c.keys().into_iter().filter(|k| k.kind.as_str() == "stage").collect();
-                gone.iter().for_each(|key| assert!(c.remove(key)));
+                assert!(gone.iter().all(|key| c.remove(key)));
             });
         }
         let mut step = steps(&gateway, &d, &[change(0, &old, Action::Replace)]).remove(0);
