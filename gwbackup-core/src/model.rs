@@ -8,7 +8,7 @@ mod key;
 mod places;
 mod resource;
 mod rules;
-mod scan;
+pub(crate) mod scan;
 mod schema;
 mod snapshot;
 
@@ -23,6 +23,7 @@ pub use resource::{
     Absence, Attachment, Coding, Mark, Part, Place, Reference, Resource, Role, Says, To,
 };
 pub use rules::Rules;
+pub(crate) use rules::absent_places;
 pub use schema::{
     HandleSpec, KindSpec, Member, MemberRule, Presence, RefSpec, Replace, Restore, Schema,
     TextScan, Verbs, Within,

@@ -2,12 +2,19 @@
 //!
 //! A suite panics at the first broken promise and names it: call it from a test.
 
+#[cfg(test)]
+mod breaches;
+mod capture;
 mod catalog;
 mod cipher;
 mod keys;
 mod sink;
+mod source;
+mod target;
 
 pub use catalog::catalog;
 pub use cipher::cipher;
 pub use keys::key_provider;
 pub use sink::sink;
+pub use source::{SourceFixture, Touch, source};
+pub use target::{Edit, TargetFixture, target};
