@@ -11,6 +11,7 @@ mod rules;
 mod scan;
 mod schema;
 
+pub(crate) use canonical::{decode, encode};
 pub use capture::{Captured, Cause, Description, Finding, Gap, Limits, Scope, Verdict};
 pub use change::{
     Action, Attempt, Change, ChangeNo, Effect, Group, IdMap, Outcome, Resolved, Side, Step,
@@ -22,6 +23,8 @@ pub use resource::{
     Absence, Attachment, Coding, Mark, Part, Place, Reference, Resource, Role, Says, To,
 };
 pub use rules::Rules;
+pub(crate) use rules::absent_places;
+pub(crate) use scan::members;
 pub use schema::{
     HandleSpec, KindSpec, Member, MemberRule, Presence, RefSpec, Replace, Restore, Schema,
     TextScan, Verbs, Within,
