@@ -1,5 +1,7 @@
 //! The contract of a gateway that is one file, on its simplest format.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
