@@ -1,11 +1,16 @@
 //! The log of everything that was done: index and audit trail in one.
 
+mod chain;
 mod event;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod fold;
+mod ids;
 mod local;
 mod log;
 mod memory;
 mod signed;
+mod store;
 mod trust;
 
 use std::fmt::Debug;
@@ -16,13 +21,19 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::source::BoxStream;
 
-pub use event::{Event, EventDraft, EventKind, EventOutcome, Subject};
-pub use fold::{fold, CatalogState, RecoveryPoint, State};
+pub use chain::Problem;
+pub use event::{Detail, Event, EventDraft, EventKind, EventOutcome, Lease, Subject, Vouched};
+pub use fold::{
+    BackupFacts, Capture, CatalogState, CopyFacts, CopyResult, Deletion, RecoveryPoint, State, fold,
+};
+pub use ids::{CopyId, RepositoryId};
 pub use local::{FileAnchor, Marks, MemoryAnchor, TrustAnchor};
-pub use log::Log;
+pub use log::{AuditReport, Folded, Integrity, Log};
 pub use memory::MemoryCatalog;
-pub use signed::{SignedFile, Verifier};
-pub use trust::{CopyEntry, SignerEntry, Trust, TrustDocument};
+pub use signed::{FileKind, SignedFile, Verified, Verifier};
+pub use trust::{
+    CopyEntry, CopyMark, Home, Role, Roots, SignerEntry, SignerState, Trust, TrustDocument, Until,
+};
 
 /// Position in the log: the number of the last event and the digest of its stored body.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

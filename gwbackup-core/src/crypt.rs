@@ -1,10 +1,14 @@
 //! Sealing, keys, signatures: the traits, and the parts that come with the library.
 
 mod cipher;
+mod digest;
+pub(crate) mod derive;
+pub(crate) mod hex;
 mod key_file;
 mod keys;
 mod passphrase;
 mod seal;
+mod secret_file;
 mod sign;
 mod wrap;
 
@@ -15,13 +19,18 @@ use async_trait::async_trait;
 use crate::context::Context;
 use crate::error::Result;
 
-pub use cipher::{cipher, Aes256Gcm, Suite, XChaCha20Poly1305};
+pub(crate) use cipher::TAG;
+pub use cipher::{Aes256Gcm, Suite, XChaCha20Poly1305, cipher};
+pub use digest::StateDigest;
 pub use key_file::KeyFile;
-pub use keys::{random, uuid_v7, DataKey, KeyContext, KeyPurpose, Recipient, RecipientKind, Right};
+pub use keys::{
+    DataKey, KeyContext, KeyPurpose, Recipient, RecipientKind, RecipientState, Right, random,
+    time_of, uuid_v7,
+};
 pub use passphrase::{Argon2Params, Passphrase};
 pub use seal::{Sealed, SmallSeal};
-pub use sign::{verify, PublicKey, SeedSigner, Signature, SignerId};
-pub use wrap::{Wrap, WrapBody};
+pub use sign::{PublicKey, SeedSigner, Signature, SignerId, verify};
+pub use wrap::{Wrap, WrapBody, commitment};
 
 /// Seals one chunk. Pure; the caller gives each key and nonce once.
 pub trait Cipher: Debug + Send + Sync + 'static {

@@ -1,11 +1,19 @@
 //! core
 
+pub mod archive;
+pub mod catalog;
 pub mod clock;
+pub mod connect;
 pub mod context;
+pub mod crypt;
 pub mod error;
 pub mod jsonl;
 pub mod model;
 pub mod observe;
+pub mod plan;
+pub mod restore;
+pub mod sink;
+mod sort;
 pub mod source;
 pub mod target;
 #[cfg(feature = "testing")]

@@ -10,6 +10,7 @@ mod resource;
 mod rules;
 mod scan;
 mod schema;
+mod snapshot;
 
 pub(crate) use canonical::{decode, encode};
 pub use capture::{Captured, Cause, Description, Finding, Gap, Limits, Scope, Verdict};
@@ -29,3 +30,9 @@ pub use schema::{
     HandleSpec, KindSpec, Member, MemberRule, Presence, RefSpec, Replace, Restore, Schema,
     TextScan, Verbs, Within,
 };
+pub use snapshot::{MemorySnapshot, Snapshot};
+
+pub(crate) use canonical::decode;
+pub(crate) use change::pairs;
+pub(crate) use rules::absent_places;
+pub(crate) use scan::{Edit, Matcher, apply as apply_edits, elements, members, push_segment};

@@ -4,6 +4,7 @@ mod body;
 mod fs;
 mod memory;
 mod name;
+mod transfer;
 
 use std::fmt::{Debug, Display};
 use std::ops::Range;
@@ -13,13 +14,14 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::source::BoxStream;
 
-pub use body::{Body, Spool, SpoolWriter};
+pub use body::{Body, Spool, SpoolReader, SpoolWriter};
 pub use fs::DirectorySink;
 pub use memory::MemorySink;
 pub use name::ObjectName;
+pub use transfer::{fetch, put_once};
 
 /// What a sink is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +71,12 @@ pub trait Sink: Display + Debug + Send + Sync + 'static {
 
     /// The bytes as stored; all of them, or exactly `range`. `NotFound`; `Corrupt` when the object
     /// ends before the range does (never a short answer).
-    async fn get(&self, cx: &Context, name: &ObjectName, range: Option<Range<u64>>)
-    -> Result<Bytes>;
+    async fn get(
+        &self,
+        cx: &Context,
+        name: &ObjectName,
+        range: Option<Range<u64>>,
+    ) -> Result<Bytes>;
 
     /// Size and time. `NotFound`.
     async fn head(&self, cx: &Context, name: &ObjectName) -> Result<ObjectMeta>;
@@ -81,4 +87,15 @@ pub trait Sink: Display + Debug + Send + Sync + 'static {
 
     /// Deletes an object; on return it is gone for every reader. `NotFound` when it was not there.
     async fn delete(&self, cx: &Context, name: &ObjectName) -> Result<()>;
+}
+
+/// Runs blocking work where it may block, and waits for it. A dropped future does not stop the
+/// work: it runs to its end.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::new(ErrorKind::Other, "a blocking call did not end").with_source(e)),
+    }
 }

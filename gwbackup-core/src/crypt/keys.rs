@@ -121,6 +121,9 @@ pub enum Right {
 }
 
 impl Right {
+    /// Every right, which one recipient holds unless it is told otherwise.
+    pub const ALL: [Self; 3] = [Self::Content, Self::Secrets, Self::Meta];
+
     /// As the trust document writes it.
     pub fn as_str(self) -> &'static str {
         match self {

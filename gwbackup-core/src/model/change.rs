@@ -205,7 +205,7 @@ pub enum Effect {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMap {
     /// The entries.
-    #[serde(with = "entries")]
+    #[serde(with = "pairs")]
     pub entries: BTreeMap<Key, There>,
 }
 
@@ -222,25 +222,26 @@ pub struct There {
     pub is: Handles,
 }
 
-mod entries {
-    //! A map with structured keys, as a JSON array of pairs.
-
+/// A map with structured keys, as a JSON array of pairs.
+pub(crate) mod pairs {
     use std::collections::BTreeMap;
 
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::de::DeserializeOwned;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::{Key, There};
-
-    pub(super) fn serialize<S: Serializer>(
-        map: &BTreeMap<Key, There>,
+    pub(crate) fn serialize<S: Serializer, K: Serialize, V: Serialize>(
+        map: &BTreeMap<K, V>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(map)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<Key, There>, D::Error> {
-        Vec::deserialize(deserializer).map(|pairs| pairs.into_iter().collect())
+    pub(crate) fn deserialize<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+    where
+        D: Deserializer<'de>,
+        K: DeserializeOwned + Ord,
+        V: DeserializeOwned,
+    {
+        Vec::deserialize(deserializer).map(|pairs: Vec<(K, V)>| pairs.into_iter().collect())
     }
 }

@@ -104,6 +104,8 @@ pub enum Absence {
     Withheld,
     /// The vendor refused it to this identity.
     Denied,
+    /// It stands in the archive, under a key that this reader lacks. Never stored.
+    Sealed,
 }
 
 /// A value, a member's name, or a byte range of either's decoded text.

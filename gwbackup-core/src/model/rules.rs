@@ -7,7 +7,7 @@ use super::canonical::decode;
 use super::document::Document;
 use super::key::{Handles, Key, Kind};
 use super::places::{removal, text_of};
-use super::resource::{Coding, Mark, Part, Place, Reference, Resource, Role, Says, To};
+use super::resource::{Coding, Mark, Part, Place, Reference, Resource, Says, To};
 use super::scan::{self, Edit, Hit, Matcher, segments};
 use super::schema::{KindSpec, Member, RefSpec, Restore, Schema, Within};
 
@@ -305,14 +305,9 @@ fn named_kinds(spec: &RefSpec, pointer: &str) -> Vec<Kind> {
     std::iter::once(name.as_str()).chain(endings).filter_map(|n| Kind::new(n).ok()).collect()
 }
 
-/// The role that dominates when two references name the same thing.
-pub(crate) fn stronger(a: Role, b: Role) -> Role {
-    a.min(b)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{HandleName, HandleSpec, Id, MemberRule};
+    use super::super::{HandleName, HandleSpec, Id, MemberRule, Role};
     use super::*;
 
     fn rules() -> Rules {

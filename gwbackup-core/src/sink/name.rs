@@ -15,7 +15,9 @@ impl ObjectName {
     pub fn new(name: &str) -> Result<Self> {
         let parts = name.split('/').count();
         if parts > 8 || !name.split('/').all(part_fits) {
-            return Err(Error::corrupt("this is no name of a stored object").on(format!("{name:?}")));
+            return Err(
+                Error::corrupt("this is no name of a stored object").on(format!("{name:?}"))
+            );
         }
         Ok(Self(name.to_owned()))
     }
@@ -52,9 +54,7 @@ fn part_fits(part: &str) -> bool {
             && stem.ends_with(|c: char| c.is_ascii_digit()));
     part.len() <= 120
         && part.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && part
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+        && part.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
         && !part.ends_with('.')
         && !device
 }
@@ -72,8 +72,23 @@ mod tests {
     #[test]
     fn refuses_what_a_path_or_a_store_would_misread() {
         for bad in [
-            "", "/a", "a/", "a//b", "../a", "a/../b", "a/.", "A", "a b", "-a", ".tmp-a", "a.", "con",
-            "com1.txt", "a/b/c/d/e/f/g/h/i", "a\\b", "a\0b",
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            "../a",
+            "a/../b",
+            "a/.",
+            "A",
+            "a b",
+            "-a",
+            ".tmp-a",
+            "a.",
+            "con",
+            "com1.txt",
+            "a/b/c/d/e/f/g/h/i",
+            "a\\b",
+            "a\0b",
         ] {
             assert!(ObjectName::new(bad).is_err(), "{bad:?}");
         }

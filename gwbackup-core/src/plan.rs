@@ -1,0 +1,261 @@
+//! What a restore would do, as a value. No I/O, no clock.
+
+mod decide;
+mod diff;
+mod index;
+mod matching;
+mod order;
+mod select;
+mod translate;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::model::{Action, Change, ChangeNo, Group, IdMap, Key, Rules, Snapshot, Undo};
+
+pub use diff::{FieldChange, MASK};
+pub use select::Selector;
+
+pub(crate) use decide::{Decided, Links};
+pub(crate) use diff::{field_changes, secret_pointers};
+pub(crate) use index::Index;
+pub(crate) use matching::{Matching, PlannedPlaces, Sides, match_pass, moved_under};
+pub(crate) use order::waves;
+pub(crate) use translate::{InPlace, Located, Places, Translator};
+
+/// What happens to a resource that exists and differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Existing {
+    /// It is changed in place.
+    #[default]
+    Update,
+    /// It stays as it is.
+    Skip,
+    /// It is deleted and made again.
+    Replace,
+    /// It is changed in place, and what fits one resource by a name that is not unique is taken for
+    /// it.
+    Adopt,
+    /// It blocks the restore.
+    Fail,
+}
+
+/// How a plan is made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlanOptions {
+    /// What happens to a resource that exists and differs.
+    pub existing: Existing,
+    /// Whether the target's resources that the backup does not know are deleted.
+    pub prune: bool,
+    /// Most deletions by `prune`, in percent of the target's resources.
+    pub prune_limit: u8,
+    /// Only these, and what they need. Empty: everything.
+    pub only: Vec<Selector>,
+    /// Identities that the user knows: key in the backup, key in the target.
+    #[serde(with = "crate::model::pairs")]
+    pub ids: BTreeMap<Key, Key>,
+}
+
+impl Default for PlanOptions {
+    /// Update what exists, delete nothing, everything.
+    fn default() -> Self {
+        Self {
+            existing: Existing::Update,
+            prune: false,
+            prune_limit: 20,
+            only: Vec::new(),
+            ids: BTreeMap::new(),
+        }
+    }
+}
+
+/// What is done about one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "decision", content = "detail")]
+#[non_exhaustive]
+pub enum Decision {
+    /// It is written.
+    Do(Action),
+    /// It is as it should be.
+    Unchanged,
+    /// It is left alone, for this reason.
+    Skipped(String),
+    /// It stops the restore before its first write.
+    Blocked(String),
+    /// It fits several of the target's resources, or one by a name that is not unique: stops the
+    /// restore before its first write.
+    Ambiguous(Vec<Key>),
+    /// The vendor offers no way. The restore goes on and ends as Partial.
+    CannotRestore(String),
+}
+
+/// One resource that is not simply unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Its key in the backup (in the target, for a deletion).
+    pub key: Key,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its key in the target, where that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub there: Option<Key>,
+    /// What is done about it.
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// What differs, secrets masked; empty for what is made or deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldChange>,
+    /// It was not selected, but something selected needs it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pulled: bool,
+}
+
+/// How often each decision was taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// To be made.
+    pub create: u64,
+    /// To be changed in place.
+    pub update: u64,
+    /// To be deleted and made again.
+    pub replace: u64,
+    /// To be deleted.
+    pub delete: u64,
+    /// To be reset.
+    pub reset: u64,
+    /// To be brought back from a soft deletion.
+    pub undelete: u64,
+    /// Taken for the same thing though keys differ.
+    pub adopt: u64,
+    /// As they should be.
+    pub unchanged: u64,
+    /// Left alone for a reason.
+    pub skipped: u64,
+    /// Stopping the restore.
+    pub blocked: u64,
+    /// Stopping the restore until someone says which is which.
+    pub ambiguous: u64,
+    /// Beyond what the vendor offers.
+    pub cannot_restore: u64,
+    /// In the target, unknown to the backup, and left alone.
+    pub foreign: u64,
+}
+
+impl Summary {
+    fn count(&mut self, decision: &Decision) {
+        let counter = match decision {
+            Decision::Do(Action::Create) => &mut self.create,
+            Decision::Do(Action::Update) => &mut self.update,
+            Decision::Do(Action::Replace) => &mut self.replace,
+            Decision::Do(Action::Delete) => &mut self.delete,
+            Decision::Do(Action::Reset) => &mut self.reset,
+            Decision::Do(Action::Undelete) => &mut self.undelete,
+            Decision::Unchanged => &mut self.unchanged,
+            Decision::Skipped(_) => &mut self.skipped,
+            Decision::Blocked(_) => &mut self.blocked,
+            Decision::Ambiguous(_) => &mut self.ambiguous,
+            Decision::CannotRestore(_) => &mut self.cannot_restore,
+        };
+        *counter += 1;
+    }
+
+    /// How many resources are written.
+    pub fn writes(&self) -> u64 {
+        self.create + self.update + self.replace + self.delete + self.reset + self.undelete
+    }
+}
+
+/// The decisions about every resource, and the changes that follow.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) decided: Decided,
+    pub(crate) desired: Index,
+    pub(crate) actual: Index,
+    pub(crate) matching: Matching,
+}
+
+/// Compares a backup with a target and decides on every resource.
+///
+/// `ours`: target resources that this run's own steps made by the way. They may be deleted without
+/// `prune`.
+pub(crate) fn draft(
+    rules: &Rules,
+    backup: &dyn Snapshot,
+    live: &dyn Snapshot,
+    options: &PlanOptions,
+    kept: &IdMap,
+    soft_deleted: &BTreeSet<Key>,
+    ours: &BTreeSet<Key>,
+) -> Result<Draft> {
+    let desired = Index::build(backup, rules)?;
+    let actual = Index::build(live, rules)?;
+    let selected = select::closure(&options.only, rules, backup, &desired)?;
+    let sides = Sides { rules, desired: &desired, actual: &actual, backup, live };
+    let matching = match_pass(&sides, &options.ids, kept, options.existing == Existing::Adopt)?;
+    let decider =
+        decide::Decider::new(sides, &matching, options, selected.as_ref(), soft_deleted, ours);
+    let decided = decider.run()?;
+    Ok(Draft { decided, desired, actual, matching })
+}
+
+/// One write, for people and scripts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// Its number, from 1, in the order of writing.
+    pub n: u32,
+    /// What is done.
+    pub action: Action,
+    /// The kind.
+    pub kind: String,
+    /// The id in the target, or in the backup where it is not there yet.
+    pub id: String,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What differs, secrets masked.
+    pub changes: Vec<FieldChange>,
+    /// What a roll back can bring back.
+    pub undo: Undo,
+    /// Number of the call that makes it: those of one call succeed or fail together.
+    pub call: u32,
+}
+
+/// Changes, groups and their order: what the run needs of a plan.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Arranged {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) waves: Vec<Vec<usize>>,
+}
+
+impl Arranged {
+    /// Asks the target to cut, and orders.
+    pub(crate) fn new(
+        changes: Vec<Change>,
+        links: &[Links],
+        rules: &Rules,
+        arrange: impl FnOnce(&[Change]) -> Vec<Group>,
+        backwards: bool,
+    ) -> Result<Self> {
+        let groups = if changes.is_empty() { Vec::new() } else { arrange(&changes) };
+        let waves = waves(&changes, links, &groups, rules, backwards)?;
+        Ok(Self { changes, groups, waves })
+    }
+
+    /// How long the writing takes, with so many calls at one time.
+    pub(crate) fn estimate(&self, parallel: u16) -> Duration {
+        let parallel = u32::from(parallel.max(1));
+        let wave = |wave: &Vec<usize>| {
+            let times = wave.iter().filter_map(|n| self.groups.get(*n)).map(|g| g.estimate);
+            let longest = times.clone().max().unwrap_or_default();
+            longest.max(times.sum::<Duration>() / parallel)
+        };
+        self.waves.iter().map(wave).sum()
+    }
+}

@@ -1,0 +1,525 @@
+//! What happens to each resource.
+
+use std::collections::BTreeSet;
+
+use super::diff::{FieldChange, field_changes, secret_pointers};
+use super::index::{Head, Index};
+use super::matching::{Matching, PlannedPlaces, Sides, is_assigned};
+use super::select::{Selected, label};
+use super::translate::Translator;
+use super::{Decision, Existing, Item, PlanOptions, Summary};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{
+    Absence, Action, Change, ChangeNo, Gap, Key, KindSpec, Member, Place, Replace, Resource,
+    Restore, Role, Says, Undo, absent_places,
+};
+
+/// All decisions of a plan.
+#[derive(Debug, Default)]
+pub(crate) struct Decided {
+    pub(crate) items: Vec<Item>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) links: Vec<Links>,
+    pub(crate) summary: Summary,
+}
+
+/// What a change has to do with other resources: by keys of the backup, and of the target.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Links {
+    /// What must be there before it is written.
+    pub(crate) needs: Vec<(Key, Role)>,
+    /// What may only go after it.
+    pub(crate) holds: Vec<Key>,
+    /// Who has the unique name that it takes.
+    pub(crate) claims: Vec<Key>,
+}
+
+pub(crate) struct Decider<'a> {
+    sides: Sides<'a>,
+    matching: &'a Matching,
+    options: &'a PlanOptions,
+    selected: Option<&'a Selected>,
+    soft_deleted: &'a BTreeSet<Key>,
+    /// Newcomers that our own steps made: they may go without `prune`.
+    ours: &'a BTreeSet<Key>,
+    /// Whether equal text may mean another thing: a key changed, or something that the server names
+    /// will be made.
+    moved: bool,
+    decided: Decided,
+}
+
+impl<'a> Decider<'a> {
+    pub(crate) fn new(
+        sides: Sides<'a>,
+        matching: &'a Matching,
+        options: &'a PlanOptions,
+        selected: Option<&'a Selected>,
+        soft_deleted: &'a BTreeSet<Key>,
+        ours: &'a BTreeSet<Key>,
+    ) -> Self {
+        let named_by_server = |head: &Head| {
+            matching.there(&head.key).is_none()
+                && sides.rules.spec(&head.key.kind).is_some_and(is_assigned_by_server)
+        };
+        let moved = matching.rekeyed() || sides.desired.heads().iter().any(named_by_server);
+        let decided = Decided::default();
+        Self { sides, matching, options, selected, soft_deleted, ours, moved, decided }
+    }
+
+    /// Decides on every resource of both sides.
+    pub(crate) fn run(mut self) -> Result<Decided> {
+        let sides = self.sides;
+        let places = PlannedPlaces { matching: self.matching, actual: sides.actual };
+        let ours = sides.ours(&places);
+        let theirs = sides.theirs();
+        let mut live = sides.live.scan()?.peekable();
+        // With no key changed, both streams run side by side; else the other side is looked up.
+        let mut history = Vec::new();
+        for resource in sides.backup.scan()? {
+            let resource = resource?;
+            let there = self.matching.there(&resource.key);
+            let actual = match there {
+                Some(key) if *key == resource.key => {
+                    while live.next_if(|r| matches!(r, Ok(r) if r.key < resource.key)).is_some() {}
+                    match live.next_if(|r| !matches!(r, Ok(r) if r.key != resource.key)) {
+                        Some(found) => Some(found?),
+                        None => sides.live.get(key)?,
+                    }
+                }
+                Some(key) => sides.live.get(key)?,
+                None => None,
+            };
+            let when_referenced =
+                sides.rules.restore(&resource.key.kind) == Some(Restore::WhenReferenced);
+            if when_referenced && actual.is_none() {
+                history.push(resource);
+                continue;
+            }
+            self.one(&ours, &theirs, resource, actual)?;
+        }
+        self.history(&ours, &theirs, history)?;
+        self.surplus()?;
+        self.decided.items.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(self.decided)
+    }
+
+    /// History is written only where something that is written points to it.
+    fn history(
+        &mut self,
+        ours: &Translator<'_>,
+        theirs: &Translator<'_>,
+        mut open: Vec<Resource>,
+    ) -> Result<()> {
+        loop {
+            let wanted: BTreeSet<&Key> = self
+                .decided
+                .links
+                .iter()
+                .flat_map(|links| links.needs.iter().map(|(key, _)| key))
+                .collect();
+            let (now, later): (Vec<_>, Vec<_>) =
+                open.into_iter().partition(|resource| wanted.contains(&resource.key));
+            if now.is_empty() {
+                for resource in later {
+                    let why = "history that nothing restored points to";
+                    self.item(&resource, Decision::Skipped(why.to_owned()), None, Vec::new());
+                }
+                return Ok(());
+            }
+            open = later;
+            for resource in now {
+                self.one(ours, theirs, resource, None)?;
+            }
+        }
+    }
+
+    fn one(
+        &mut self,
+        ours: &Translator<'_>,
+        theirs: &Translator<'_>,
+        resource: Resource,
+        actual: Option<Resource>,
+    ) -> Result<()> {
+        if self.selected.is_some_and(|selected| !selected.keys.contains(&resource.key)) {
+            return Ok(());
+        }
+        let mut fields = Vec::new();
+        let decision = match self.verdict(ours, theirs, &resource, actual.as_ref(), &mut fields)? {
+            Ok(action) => Decision::Do(action),
+            Err(other) => other,
+        };
+        if let Decision::Do(action) = decision {
+            self.refuse_sealed(&resource)?;
+            self.change(&resource, actual.as_ref(), action);
+        }
+        let there = actual.map(|actual| actual.key);
+        self.item(&resource, decision, there, fields);
+        Ok(())
+    }
+
+    /// The action, or why there is none.
+    fn verdict(
+        &self,
+        ours: &Translator<'_>,
+        theirs: &Translator<'_>,
+        resource: &Resource,
+        actual: Option<&Resource>,
+        fields: &mut Vec<FieldChange>,
+    ) -> Result<Result<Action, Decision>> {
+        let key = &resource.key;
+        let Some(spec) = self.sides.rules.spec(&key.kind) else {
+            let why = format!("the target has no kind {}", key.kind);
+            return Ok(Err(Decision::Blocked(why)));
+        };
+        if let Some(keys) = self.ambiguous(key) {
+            return Ok(Err(keys));
+        }
+        let Some(actual) = actual else { return Ok(self.creation(spec, resource)) };
+        if let Some(action) = self.unchanged_or(ours, theirs, resource, actual, fields)? {
+            return Ok(Err(action));
+        }
+        Ok(self.update(spec, resource, fields))
+    }
+
+    fn ambiguous(&self, key: &Key) -> Option<Decision> {
+        if let Some(keys) = self.matching.ambiguous.get(key) {
+            return Some(Decision::Ambiguous(keys.clone()));
+        }
+        let mut parent = self.sides.desired.head(key)?.parent.as_ref();
+        while let Some(key) = parent {
+            if self.matching.ambiguous.contains_key(key) {
+                return Some(Decision::Blocked(format!("its parent {key} is ambiguous")));
+            }
+            parent = self.sides.desired.head(key)?.parent.as_ref();
+        }
+        None
+    }
+
+    fn creation(&self, spec: &KindSpec, resource: &Resource) -> Result<Action, Decision> {
+        let key = &resource.key;
+        if let Some(owner) = &resource.owner {
+            return Err(Decision::Skipped(format!("made and kept by {owner}")));
+        }
+        if spec.restore == Restore::Never {
+            return Err(Decision::Skipped("kept for the record only".to_owned()));
+        }
+        if let Some(gap) = covering(self.sides.live.gaps(), key) {
+            return Err(Decision::Blocked(format!("the target could not be read: {}", gap.detail)));
+        }
+        if self.soft_deleted.contains(key) && spec.verbs.undelete {
+            return Ok(Action::Undelete);
+        }
+        if spec.presence.is_fixed(&key.id.last()) {
+            return Err(Decision::CannotRestore("it is always there, but not here".to_owned()));
+        }
+        if !spec.verbs.create {
+            return Err(Decision::CannotRestore(
+                "the vendor offers no way to create it".to_owned(),
+            ));
+        }
+        let mut absent = absences(resource);
+        if let Some((at, _)) = absent.clone().find(|(_, why)| *why == Absence::Unreadable) {
+            let why = format!("the value at {at} was never readable: make it by hand");
+            return Err(Decision::CannotRestore(why));
+        }
+        if let Some((at, why)) = absent.find(|(_, why)| *why != Absence::Sealed) {
+            return Err(Decision::Blocked(format!(
+                "the value at {at} is {}: supply it",
+                word(why)
+            )));
+        }
+        Ok(Action::Create)
+    }
+
+    /// A decision where there is nothing to write, or nothing may be written.
+    fn unchanged_or(
+        &self,
+        ours: &Translator<'_>,
+        theirs: &Translator<'_>,
+        resource: &Resource,
+        actual: &Resource,
+        fields: &mut Vec<FieldChange>,
+    ) -> Result<Option<Decision>> {
+        let same_bytes = resource.document == actual.document
+            && resource.attachments == actual.attachments
+            && !resource.is_incomplete()
+            && !actual.is_incomplete();
+        if same_bytes && !self.moved {
+            return Ok(Some(Decision::Unchanged));
+        }
+        let absent: Vec<String> =
+            absent_places(resource).chain(absent_places(actual)).map(str::to_owned).collect();
+        let wanted = ours.comparable(resource, &absent)?;
+        let found = theirs.comparable(actual, &absent)?;
+        if wanted == found && resource.attachments == actual.attachments {
+            return Ok(Some(Decision::Unchanged));
+        }
+        *fields = field_changes(&found, &wanted, &secret_pointers([resource, actual]));
+        if let Some(owner) = &resource.owner {
+            return Ok(Some(Decision::Skipped(format!("made and kept by {owner}"))));
+        }
+        Ok(match self.options.existing {
+            Existing::Skip => Some(Decision::Skipped("it exists".to_owned())),
+            Existing::Fail => Some(Decision::Blocked("it exists and differs".to_owned())),
+            _ => None,
+        })
+    }
+
+    fn update(
+        &self,
+        spec: &KindSpec,
+        resource: &Resource,
+        fields: &[FieldChange],
+    ) -> Result<Action, Decision> {
+        if spec.restore == Restore::Never {
+            return Err(Decision::Skipped("kept for the record only".to_owned()));
+        }
+        let inside = |field: &FieldChange, place: &String| {
+            field.at == *place
+                || field.at.strip_prefix(place.as_str()).is_some_and(|r| r.starts_with('/'))
+                || place.strip_prefix(field.at.as_str()).is_some_and(|r| r.starts_with('/'))
+        };
+        let hit = |wanted: fn(&Member) -> bool| {
+            let places = self.sides.rules.members(resource, wanted);
+            fields.iter().find(|field| places.iter().any(|place| inside(field, place)))
+        };
+        if let Some(field) = hit(|m| *m == Member::Unreadable) {
+            let why = format!("the value at {} cannot be sent back: make it by hand", field.at);
+            return Err(Decision::CannotRestore(why));
+        }
+        let immutable = hit(|m| *m == Member::Immutable);
+        if immutable.is_none() && spec.verbs.update && self.options.existing != Existing::Replace {
+            return Ok(Action::Update);
+        }
+        let can_replace = spec.verbs.create && spec.verbs.delete && spec.replace != Replace::Never;
+        match (immutable, can_replace) {
+            (_, true) => Ok(Action::Replace),
+            (Some(field), false) => {
+                let why = format!("{} cannot be changed once it exists", field.at);
+                Err(Decision::CannotRestore(why))
+            }
+            (None, false) if spec.verbs.update => Ok(Action::Update),
+            (None, false) => {
+                Err(Decision::CannotRestore("the vendor offers no way to change it".to_owned()))
+            }
+        }
+    }
+
+    /// A reader without the right to secrets cannot write a resource that holds one.
+    fn refuse_sealed(&self, resource: &Resource) -> Result<()> {
+        match absences(resource).find(|(_, why)| *why == Absence::Sealed) {
+            None => Ok(()),
+            Some((at, _)) => {
+                let message =
+                    format!("the secret at {at} is needed, and the key lacks the right `secrets`");
+                Err(Error::new(ErrorKind::KeyUnavailable, message)
+                    .on(&resource.key)
+                    .help("use a key whose recipient has the right `secrets`"))
+            }
+        }
+    }
+
+    fn change(&mut self, resource: &Resource, actual: Option<&Resource>, action: Action) {
+        let undo = self.undo(resource, actual, action);
+        let there = actual.map(|a| &a.key).filter(|there| **there != resource.key);
+        let links = self.links(resource, actual);
+        self.push(
+            Change {
+                no: ChangeNo(0),
+                key: resource.key.clone(),
+                there: there.cloned(),
+                parent: resource.parent.clone(),
+                action,
+                undo,
+                bytes: resource.document.len() as u64,
+            },
+            links,
+        );
+    }
+
+    fn push(&mut self, mut change: Change, links: Links) {
+        change.no = ChangeNo(u32::try_from(self.decided.changes.len()).unwrap_or(u32::MAX));
+        self.decided.changes.push(change);
+        self.decided.links.push(links);
+    }
+
+    fn undo(&self, resource: &Resource, actual: Option<&Resource>, action: Action) -> Undo {
+        let Some(spec) = self.sides.rules.spec(&resource.key.kind) else { return Undo::Exact };
+        match (action, actual) {
+            (Action::Create | Action::Undelete, _) if !spec.verbs.delete => Undo::Residue,
+            (Action::Delete | Action::Replace, Some(actual)) => {
+                let lost: Vec<Place> = actual
+                    .marks
+                    .iter()
+                    .filter(|mark| matches!(mark.says, Says::Absent(_)))
+                    .map(|mark| mark.at.clone())
+                    .collect();
+                if !lost.is_empty() {
+                    Undo::Lost(lost)
+                } else if is_assigned_by_server(spec) {
+                    Undo::NewHandles
+                } else {
+                    Undo::Exact
+                }
+            }
+            _ => Undo::Exact,
+        }
+    }
+
+    fn links(&self, resource: &Resource, actual: Option<&Resource>) -> Links {
+        let rules = self.sides.rules;
+        let mut links = Links::default();
+        links.needs.extend(resource.parent.iter().map(|parent| (parent.clone(), Role::Owner)));
+        for reference in rules.references(resource) {
+            if let Some(head) = self.sides.desired.resolve(resource, &reference) {
+                links.needs.push((head.key.clone(), reference.role));
+            }
+        }
+        if let Some(actual) = actual {
+            links.holds = held(rules, self.sides.actual, actual);
+        }
+        links.claims = self.claims(resource, actual);
+        links
+    }
+
+    /// Target resources that hold a unique name which this one will have.
+    fn claims(&self, resource: &Resource, actual: Option<&Resource>) -> Vec<Key> {
+        let rules = self.sides.rules;
+        let handles = rules.handles(&self.sides.desired.gateway, resource);
+        let parent = resource.parent.as_ref().and_then(|parent| self.matching.there(parent));
+        let own = actual.map(|actual| &actual.key);
+        let kind = &resource.key.kind;
+        rules
+            .unique_handles(kind)
+            .filter(|spec| !is_assigned(rules, kind, &spec.name))
+            .filter_map(|spec| Some((spec, handles.get(&spec.name)?)))
+            .flat_map(|(spec, value)| {
+                self.sides
+                    .actual
+                    .find(kind, &spec.name, value)
+                    .filter(move |head| super::index::is_in_scope(head, spec.unique, parent))
+            })
+            .map(|head| head.key.clone())
+            .filter(|key| Some(key) != own)
+            .collect()
+    }
+
+    /// What the target has and the backup does not know.
+    fn surplus(&mut self) -> Result<()> {
+        if self.selected.is_some() {
+            return Ok(());
+        }
+        let sides = self.sides;
+        let gone: Vec<&Head> = sides
+            .actual
+            .heads()
+            .iter()
+            .filter(|head| !self.matching.is_taken(&head.key))
+            .filter(|head| !self.matching.ambiguous.values().flatten().any(|key| *key == head.key))
+            .collect();
+        let mut pruned = 0_usize;
+        for head in gone {
+            let Some(spec) = sides.rules.spec(&head.key.kind) else { continue };
+            let ours = self.ours.contains(&head.key);
+            if !(self.options.prune || ours) || covering(sides.backup.gaps(), &head.key).is_some() {
+                self.decided.summary.foreign += 1;
+                continue;
+            }
+            let Some(actual) = sides.live.get(&head.key)? else { continue };
+            let last = head.key.id.last();
+            let action = match () {
+                () if actual.owner.is_some() || spec.restore != Restore::Always => None,
+                () if spec.presence.is_fixed(&last) && spec.verbs.delete => Some(Action::Reset),
+                () if spec.presence.is_fixed(&last) => None,
+                () => spec.verbs.delete.then_some(Action::Delete),
+            };
+            let Some(action) = action else {
+                self.decided.summary.foreign += 1;
+                continue;
+            };
+            pruned += usize::from(!ours);
+            let undo = self.undo(&actual, Some(&actual), action);
+            let links =
+                Links { holds: held(sides.rules, sides.actual, &actual), ..Links::default() };
+            let change = Change {
+                no: ChangeNo(0),
+                key: head.key.clone(),
+                there: None,
+                parent: head.parent.clone(),
+                action,
+                undo,
+                bytes: head.bytes,
+            };
+            self.push(change, links);
+            self.item(&actual, Decision::Do(action), Some(head.key.clone()), Vec::new());
+        }
+        self.check_prune(pruned)
+    }
+
+    fn check_prune(&self, pruned: usize) -> Result<()> {
+        let all = self.sides.actual.heads().len();
+        let limit = usize::from(self.options.prune_limit);
+        if pruned * 100 > all * limit {
+            return Err(Error::refused(format!(
+                "{pruned} of the target's {all} resources would be deleted, more than {limit} %"
+            ))
+            .help("raise the limit of the deletion (`--prune-limit`) if that is what you want"));
+        }
+        Ok(())
+    }
+
+    fn item(
+        &mut self,
+        resource: &Resource,
+        decision: Decision,
+        there: Option<Key>,
+        fields: Vec<FieldChange>,
+    ) {
+        self.decided.summary.count(&decision);
+        if decision == Decision::Unchanged {
+            return;
+        }
+        let pulled = self.selected.is_some_and(|s| s.pulled.contains(&resource.key));
+        self.decided.items.push(Item {
+            key: resource.key.clone(),
+            name: label(self.sides.rules, resource),
+            there: there.filter(|there| *there != resource.key),
+            decision,
+            fields,
+            pulled,
+        });
+    }
+}
+
+/// Whatever this target resource needs: it may only go after this one.
+fn held(rules: &crate::model::Rules, index: &Index, resource: &Resource) -> Vec<Key> {
+    let mut keys: Vec<Key> = resource.parent.iter().cloned().collect();
+    for reference in rules.references(resource).iter().filter(|r| r.role != Role::Weak) {
+        keys.extend(index.resolve(resource, reference).map(|head| head.key.clone()));
+    }
+    keys
+}
+
+fn covering<'a>(gaps: &'a [Gap], key: &Key) -> Option<&'a Gap> {
+    gaps.iter().find(|gap| gap.covers(key))
+}
+
+fn absences(resource: &Resource) -> impl Iterator<Item = (&str, Absence)> + Clone {
+    resource.marks.iter().filter_map(|mark| match mark.says {
+        Says::Absent(why) => Some((mark.at.pointer.as_str(), why)),
+        Says::Secret => None,
+    })
+}
+
+fn word(why: Absence) -> &'static str {
+    match why {
+        Absence::Unreadable => "not readable",
+        Absence::Withheld => "left out of the backup",
+        Absence::Denied => "denied to the backup",
+        Absence::Sealed => "sealed",
+    }
+}
+
+fn is_assigned_by_server(spec: &KindSpec) -> bool {
+    spec.handles.iter().any(|handle| handle.by_server)
+}

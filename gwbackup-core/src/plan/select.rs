@@ -1,0 +1,205 @@
+//! Which resources an operation is about.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::index::Index;
+use crate::error::{Error, Result};
+use crate::model::{HandleName, Handles, Key, Resource, Role, Rules, Snapshot, elements, members};
+
+/// Chooses resources: `kind`, `kind/id-or-name`, `tag:NAME`, with `*` for any text. The kind may be
+/// given by one of its aliases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Selector {
+    text: String,
+    what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    Kind(String),
+    Thing(String, String),
+    Tag(String),
+}
+
+impl FromStr for Selector {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let what = if let Some(tag) = text.strip_prefix("tag:") {
+            What::Tag(tag.to_owned())
+        } else if let Some((kind, name)) = text.split_once('/') {
+            What::Thing(kind.to_owned(), name.to_owned())
+        } else {
+            What::Kind(text.to_owned())
+        };
+        let empty = match &what {
+            What::Kind(text) | What::Tag(text) => text.is_empty(),
+            What::Thing(kind, name) => kind.is_empty() || name.is_empty(),
+        };
+        if empty {
+            return Err(Error::invalid("a selector is KIND, KIND/ID-OR-NAME or tag:NAME").on(text));
+        }
+        Ok(Self { text: text.to_owned(), what })
+    }
+}
+
+impl TryFrom<String> for Selector {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Selector> for String {
+    fn from(selector: Selector) -> Self {
+        selector.text
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Selector {
+    /// Whether it chooses this resource.
+    pub fn matches(&self, rules: &Rules, resource: &Resource) -> bool {
+        let is_kind = |wanted: &str| {
+            glob(wanted, resource.key.kind.as_str())
+                || rules.kind_named(wanted).as_ref() == Some(&resource.key.kind)
+        };
+        match &self.what {
+            What::Kind(kind) => is_kind(kind),
+            What::Thing(kind, name) => {
+                is_kind(kind)
+                    && (glob(name, resource.key.id.as_str())
+                        || rules
+                            .handles(&Handles::new(), resource)
+                            .values()
+                            .any(|value| glob(name, value)))
+            }
+            What::Tag(tag) => tags(resource).iter().any(|own| glob(tag, own)),
+        }
+    }
+}
+
+/// Tags of a resource: strings of an array `tags`, or `name` and `name=value` of an object `tags`.
+fn tags(resource: &Resource) -> Vec<String> {
+    let Some(token) = resource.document.get("/tags") else { return Vec::new() };
+    let text = |token: &str| crate::model::decode(token).into_owned();
+    let mut tags: Vec<String> =
+        elements(token).into_iter().filter(|t| t.starts_with('"')).map(text).collect();
+    for (name, value) in members(token) {
+        tags.push(text(name));
+        tags.push(format!("{}={}", text(name), text(value)));
+    }
+    tags
+}
+
+/// Whether `text` fits `pattern`, in which `*` stands for any text.
+fn glob(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    if !pattern.contains('*') {
+        return rest.is_empty();
+    }
+    let mut parts: Vec<&str> = parts.collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.len() >= last.len() && rest.ends_with(last)
+}
+
+/// The chosen resources, and with them all that they need. `None`: everything.
+pub(crate) fn closure(
+    selectors: &[Selector],
+    rules: &Rules,
+    snapshot: &dyn Snapshot,
+    index: &Index,
+) -> Result<Option<Selected>> {
+    if selectors.is_empty() {
+        return Ok(None);
+    }
+    let mut selected = Selected::default();
+    for resource in snapshot.scan()? {
+        let resource = resource?;
+        if selectors.iter().any(|selector| selector.matches(rules, &resource)) {
+            selected.keys.insert(resource.key);
+        }
+    }
+    if selected.keys.is_empty() {
+        let text: Vec<String> = selectors.iter().map(ToString::to_string).collect();
+        return Err(Error::invalid("nothing fits the selection").on(text.join(", ")));
+    }
+    let mut open: Vec<Key> = selected.keys.iter().cloned().collect();
+    while let Some(key) = open.pop() {
+        let Some(resource) = snapshot.get(&key)? else { continue };
+        for needed in needs(rules, index, &resource) {
+            if !selected.keys.contains(&needed) {
+                selected.pulled.insert(needed.clone());
+                selected.keys.insert(needed.clone());
+                open.push(needed);
+            }
+        }
+    }
+    Ok(Some(selected))
+}
+
+/// What a selection comes to.
+#[derive(Debug, Default)]
+pub(crate) struct Selected {
+    pub(crate) keys: BTreeSet<Key>,
+    /// Those that nobody chose, but a chosen one needs.
+    pub(crate) pulled: BTreeSet<Key>,
+}
+
+/// What must be there for this resource to be written.
+fn needs(rules: &Rules, index: &Index, resource: &Resource) -> Vec<Key> {
+    let mut keys: Vec<Key> = resource.parent.iter().cloned().collect();
+    for reference in rules.references(resource).iter().filter(|r| r.role != Role::Weak) {
+        keys.extend(index.resolve(resource, reference).map(|head| head.key.clone()));
+    }
+    keys
+}
+
+/// The name of a handle under which people look for things.
+pub(crate) fn label(rules: &Rules, resource: &Resource) -> Option<String> {
+    let handles = rules.handles(&Handles::new(), resource);
+    let specs = &rules.spec(&resource.key.kind)?.handles;
+    let named = specs.iter().find(|spec| spec.name != HandleName::id() && !spec.at.is_empty())?;
+    handles.get(&named.name).map(|name| name.replace('\0', "/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob;
+
+    #[test]
+    fn globs() {
+        for (pattern, text, fits) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("a*", "ab", true),
+            ("*b", "ab", true),
+            ("a*c*e", "abcde", true),
+            ("a*c*e", "ace", true),
+            ("a*a", "a", false),
+            ("*", "", true),
+            ("a*bc*c", "abc", false),
+        ] {
+            assert_eq!(glob(pattern, text), fits, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Writing a backup back: apply, roll back, resume, compare.
+
+mod journal;
+mod run;
+mod world;
+
+pub use journal::RunStatus;

@@ -1,0 +1,492 @@
+//! Carrying out an arrangement, forwards or backwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use uuid::Uuid;
+
+use super::journal::{Became, Begin, ChangeResult, GroupResult, Journal, Record, RunStatus};
+use super::world::{Progress, World};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::model::{
+    Action, Attempt, Change, ChangeNo, Description, Effect, Group, IdMap, Key, Outcome, Step,
+    StepReceipt, There,
+};
+use crate::plan::{Arranged, Links};
+use crate::target::{StepLog, Target};
+
+/// Groups whose intents stand in one journal record.
+const WAVE: usize = 64;
+/// Attempts at a step that fails without a reason for good.
+const ATTEMPTS: u32 = 6;
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long a vendor may ask for pauses before a step counts as failed.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// A run under way.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) id: Uuid,
+    pub(crate) target: Arc<dyn Target>,
+    pub(crate) description: Description,
+    pub(crate) world: World,
+    pub(crate) journal: Journal,
+    pub(crate) links: Vec<Links>,
+    pub(crate) state: State,
+}
+
+/// Where a run stands; rebuilt from its journal.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) arranged: Arranged,
+    pub(crate) backwards: bool,
+    /// Groups that need no further call.
+    done: BTreeSet<usize>,
+    /// Groups that were called, and perhaps did something.
+    started: BTreeSet<usize>,
+    /// The last note of each group.
+    notes: BTreeMap<usize, serde_json::Value>,
+    /// The last note about each change, of either direction.
+    change_notes: BTreeMap<ChangeNo, serde_json::Value>,
+    /// Resources that the vendor changed on the way.
+    pub(crate) side_effects: BTreeSet<Key>,
+    /// Why the run turned round, or what went wrong in a roll back.
+    pub(crate) failures: Vec<String>,
+    /// How the run ended, if it did.
+    pub(crate) ended: Option<RunStatus>,
+    /// Calls that ended well.
+    pub(crate) applied: u64,
+}
+
+impl State {
+    pub(crate) fn new(arranged: Arranged) -> Self {
+        Self {
+            arranged,
+            backwards: false,
+            done: BTreeSet::new(),
+            started: BTreeSet::new(),
+            notes: BTreeMap::new(),
+            change_notes: BTreeMap::new(),
+            side_effects: BTreeSet::new(),
+            failures: Vec::new(),
+            ended: None,
+            applied: 0,
+        }
+    }
+
+    fn turn(&mut self, why: String, arranged: Arranged) {
+        self.arranged = arranged;
+        self.backwards = !self.backwards;
+        self.done.clear();
+        self.started.clear();
+        self.notes.clear();
+        self.failures.push(why);
+        self.ended = None;
+    }
+
+    fn note(&mut self, group: usize, note: &serde_json::Value) {
+        self.notes.insert(group, note.clone());
+        for no in self.arranged.groups.get(group).map(|g| g.changes.clone()).unwrap_or_default() {
+            self.change_notes.insert(no, note.clone());
+        }
+    }
+}
+
+/// The beginning of a journal.
+pub(crate) fn begin(records: &[Record]) -> Result<&Begin> {
+    match records.first() {
+        Some(Record::Begin(begin)) => Ok(begin),
+        _ => Err(Error::corrupt("the journal does not begin with its plan")),
+    }
+}
+
+impl Run {
+    /// Takes up what a journal says.
+    pub(crate) fn replay(&mut self, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::Begin(_) => {}
+                Record::Intent { groups } => self.state.started.extend(groups),
+                Record::Note { group, note } => self.state.note(*group, note),
+                Record::Results { results } => {
+                    for result in results {
+                        self.settle(result);
+                    }
+                }
+                Record::Turn { why, arranged } => self.state.turn(why.clone(), arranged.clone()),
+                Record::End { status, .. } => self.state.ended = Some(*status),
+            }
+        }
+        // What was begun and not answered may have happened.
+        let open: Vec<ChangeNo> = self
+            .state
+            .started
+            .difference(&self.state.done)
+            .filter_map(|group| self.state.arranged.groups.get(*group))
+            .flat_map(|group| group.changes.clone())
+            .collect();
+        self.world.advance(|progress| progress.doubtful.extend(open));
+    }
+
+    /// Goes on in the direction of the state until the end, turning round once if it must.
+    /// `partial`: whether a complete run leaves something that the vendor offers no way for.
+    pub(crate) async fn go(&mut self, cx: &Context, partial: bool) -> Result<RunStatus> {
+        if !self.state.backwards {
+            match self.pass(cx).await {
+                Ok(None) => {
+                    let status = if partial { RunStatus::Partial } else { RunStatus::Success };
+                    return self.end(cx, status).await;
+                }
+                Ok(Some(why)) => self.turn(cx, why).await?,
+                Err(e) if e.kind() == ErrorKind::Cancelled => return Ok(RunStatus::Cancelled),
+                Err(e) => return Err(e),
+            }
+        }
+        match self.pass(cx).await {
+            Ok(None) => self.end(cx, RunStatus::RolledBack).await,
+            Ok(Some(why)) => {
+                self.state.failures.push(why);
+                self.end(cx, RunStatus::RollbackIncomplete).await
+            }
+            Err(e) if e.kind() == ErrorKind::Cancelled => Ok(RunStatus::Cancelled),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Turns the run round: what was done, and what may have been, is to be undone.
+    pub(crate) async fn turn(&mut self, cx: &Context, why: String) -> Result<()> {
+        let numbers: Vec<ChangeNo> =
+            self.world.progress(|p| p.applied.union(&p.doubtful).copied().collect());
+        let material = &self.world.material;
+        let done: Vec<Change> =
+            numbers.iter().filter_map(|no| material.changes.get(no)).cloned().collect();
+        let links: Vec<Links> = numbers
+            .iter()
+            .filter_map(|no| self.links.get(usize::try_from(no.0).ok()?))
+            .cloned()
+            .collect();
+        let asked: Vec<Change> =
+            numbers.iter().filter_map(|no| self.world.asked(*no, true)).collect();
+        let arrange = |_: &[Change]| self.target.arrange(&self.description, &asked);
+        let arranged = Arranged::new(done, &links, &material.rules, arrange, true)?;
+        let record = Record::Turn { why: why.clone(), arranged: arranged.clone() };
+        self.journal.write(cx, &record).await?;
+        self.state.turn(why, arranged);
+        Ok(())
+    }
+
+    async fn end(&mut self, cx: &Context, status: RunStatus) -> Result<RunStatus> {
+        let map = self.id_map();
+        self.journal.write(cx, &Record::End { status, map }).await?;
+        self.state.ended = Some(status);
+        Ok(status)
+    }
+
+    /// Where things of the backup are in the target, as far as keys or handles differ.
+    pub(crate) fn id_map(&self) -> IdMap {
+        let material = &self.world.material;
+        let mut map = material.matching.id_map(&material.desired, &material.actual);
+        self.world.progress(|progress| {
+            for (key, there) in &progress.made {
+                map.entries.insert(key.clone(), there.clone());
+            }
+        });
+        map
+    }
+
+    /// Calls every open group of the arrangement. `Some`: why a step failed for good.
+    async fn pass(&mut self, cx: &Context) -> Result<Option<String>> {
+        let total = self.state.arranged.groups.len() as u64;
+        let mut failed = None;
+        for wave in self.state.arranged.waves.clone() {
+            let open: Vec<usize> =
+                wave.into_iter().filter(|group| !self.state.done.contains(group)).collect();
+            for some in open.chunks(WAVE) {
+                cx.check()?;
+                self.journal.write(cx, &Record::Intent { groups: some.to_vec() }).await?;
+                let results = self.calls(cx, some).await;
+                self.state.started.extend(some);
+                let interrupted = results.iter().find_map(|(_, end)| match end {
+                    End::Interrupted => Some(()),
+                    End::Result(_) => None,
+                });
+                let results: Vec<GroupResult> = results
+                    .into_iter()
+                    .filter_map(|(_, end)| match end {
+                        End::Result(result) => Some(result),
+                        End::Interrupted => None,
+                    })
+                    .collect();
+                for result in &results {
+                    self.settle(result);
+                    if failed.is_none() {
+                        failed.clone_from(&result.error);
+                    }
+                }
+                self.journal.write(cx, &Record::Results { results }).await?;
+                cx.progress("apply", self.state.done.len() as u64, Some(total));
+                if interrupted.is_some() {
+                    return Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"));
+                }
+                // Forwards the first failure ends the pass; backwards as much as possible is undone.
+                if failed.is_some() && !self.state.backwards {
+                    return Ok(failed);
+                }
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Calls these groups, as many at a time as the target bears.
+    async fn calls(&self, cx: &Context, groups: &[usize]) -> Vec<(usize, End)> {
+        let parallel = usize::from(self.description.limits.parallel_writes.max(1));
+        let calls = groups.iter().map(|group| async move { (*group, self.call(cx, *group).await) });
+        futures_util::stream::iter(calls).buffered(parallel).collect().await
+    }
+
+    /// One group, with all its attempts.
+    async fn call(&self, cx: &Context, group: usize) -> End {
+        let Some(plan) = self.state.arranged.groups.get(group) else { return End::Interrupted };
+        let changes: Vec<Change> = plan
+            .changes
+            .iter()
+            .filter_map(|no| self.world.asked(*no, self.state.backwards))
+            .collect();
+        let doubtful = self.world.progress(|p| plan.changes.iter().any(|n| p.doubtful.contains(n)));
+        let log = Notes {
+            cx,
+            journal: &self.journal,
+            group,
+            last: tokio::sync::Mutex::new(self.last_note(group, plan)),
+        };
+        let first = if self.state.started.contains(&group) || doubtful {
+            Attempt::Again { checkpoint: log.last.lock().await.clone() }
+        } else {
+            Attempt::First
+        };
+        let mut step = Step {
+            token: format!("{}-{}{group}", self.id, if self.state.backwards { "r" } else { "" }),
+            changes,
+            rewrites: plan.rewrites.clone(),
+            attempt: first,
+        };
+        let states = self.world.around(&plan.changes, self.state.backwards);
+        let mut pauses = Pauses::default();
+        loop {
+            let fresh = step.attempt == Attempt::First;
+            let answer = self.target.apply(cx, &self.description, &step, &states, &log).await;
+            let error = match answer {
+                Ok(receipt) => {
+                    let result = told(group, &plan.changes, &step.changes, receipt);
+                    match result {
+                        Told::Final(result) => return End::Result(result),
+                        Told::Again(error) => error,
+                    }
+                }
+                Err(error) => error,
+            };
+            if error.kind() == ErrorKind::Cancelled {
+                return End::Interrupted;
+            }
+            let untouched = fresh && error.kind() == ErrorKind::Conflict;
+            match pauses.next(&error) {
+                Some(pause) => tokio::select! {
+                    () = cx.clock().sleep(pause) => {}
+                    () = cx.cancellation().cancelled() => return End::Interrupted,
+                },
+                None => {
+                    return End::Result(given_up(group, plan, &step.changes, &error, untouched));
+                }
+            }
+            step.attempt = Attempt::Again { checkpoint: log.last.lock().await.clone() };
+        }
+    }
+
+    /// The last note of this group, or of a step of the other direction with the same change.
+    fn last_note(&self, group: usize, plan: &Group) -> Option<serde_json::Value> {
+        let of_change = || plan.changes.iter().find_map(|no| self.state.change_notes.get(no));
+        self.state.notes.get(&group).or_else(of_change).cloned()
+    }
+
+    /// Takes up a result.
+    fn settle(&mut self, result: &GroupResult) {
+        let backwards = self.state.backwards;
+        if result.error.is_none() {
+            self.state.done.insert(result.group);
+            self.state.applied += u64::from(!backwards);
+        }
+        self.state.side_effects.extend(result.side_effects.iter().cloned());
+        let material = Arc::clone(&self.world.material);
+        self.world.advance(|progress| {
+            for told in &result.changes {
+                if let Some(change) = material.changes.get(&told.no) {
+                    settle(progress, change, told, backwards);
+                }
+            }
+        });
+    }
+}
+
+fn settle(progress: &mut Progress, change: &Change, told: &ChangeResult, backwards: bool) {
+    progress.doubtful.remove(&told.no);
+    match (told.became, backwards) {
+        (Became::Unknown, _) => drop(progress.doubtful.insert(told.no)),
+        (Became::NotDone, _) => {}
+        (Became::Done, false) => {
+            progress.applied.insert(told.no);
+            let there = told.there.clone().or_else(|| change.there.clone());
+            let key = there.unwrap_or_else(|| change.key.clone());
+            if key != change.key || !told.handles.is_empty() {
+                let was = crate::model::Handles::new();
+                let there = There { key, was, is: told.handles.clone() };
+                progress.made.insert(change.key.clone(), there);
+            }
+        }
+        (Became::Done, true) => {
+            progress.applied.remove(&told.no);
+            progress.made.remove(&change.key);
+            let renewed = matches!(change.action, Action::Delete | Action::Replace);
+            if let (true, Some(key)) = (renewed, &told.there) {
+                let was = crate::model::Handles::new();
+                let there = There { key: key.clone(), was, is: told.handles.clone() };
+                progress.remade.insert(change.target_key().clone(), there);
+            }
+        }
+    }
+}
+
+enum End {
+    Result(GroupResult),
+    Interrupted,
+}
+
+enum Told {
+    Final(GroupResult),
+    Again(Error),
+}
+
+/// What a receipt says about the changes of a step, or the error that another attempt may mend.
+fn told(group: usize, numbers: &[ChangeNo], asked: &[Change], receipt: StepReceipt) -> Told {
+    let mut result =
+        GroupResult { group, changes: Vec::new(), error: None, side_effects: Vec::new() };
+    let mut outcomes: BTreeMap<Key, Outcome> = BTreeMap::new();
+    for outcome in receipt.outcomes {
+        if asked.iter().any(|change| change.key == outcome.key) {
+            outcomes.insert(outcome.key.clone(), outcome);
+        } else {
+            result.side_effects.push(outcome.key);
+        }
+    }
+    for (no, change) in numbers.iter().zip(asked) {
+        let Some(outcome) = outcomes.remove(&change.key) else {
+            result.error =
+                Some(format!("{}: the target did not say what became of it", change.key));
+            result.changes.push(change_result(*no, Became::Unknown));
+            continue;
+        };
+        let became = match outcome.effect {
+            Effect::Failed(error) if error.retry() != Retry::Never => return Told::Again(error),
+            Effect::Failed(error) => {
+                let text = format!("{}: {}", change.key, full_text(&error));
+                result.error.get_or_insert(text);
+                Became::NotDone
+            }
+            Effect::Unknown => {
+                let message = "the answer is unknown";
+                let error = Error::new(ErrorKind::Unavailable, message).on(&change.key);
+                return Told::Again(error);
+            }
+            _ => Became::Done,
+        };
+        result.changes.push(ChangeResult {
+            no: *no,
+            became,
+            there: outcome.there,
+            handles: outcome.handles,
+        });
+    }
+    Told::Final(result)
+}
+
+/// An error's text with those of its causes.
+fn full_text(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// A step that failed for good without a receipt.
+fn given_up(
+    group: usize,
+    plan: &Group,
+    asked: &[Change],
+    error: &Error,
+    untouched: bool,
+) -> GroupResult {
+    let became = if untouched { Became::NotDone } else { Became::Unknown };
+    let first = asked.first().map(|change| change.key.to_string()).unwrap_or_default();
+    GroupResult {
+        group,
+        changes: plan.changes.iter().map(|no| change_result(*no, became)).collect(),
+        error: Some(format!("{first}: {}", full_text(error))),
+        side_effects: Vec::new(),
+    }
+}
+
+fn change_result(no: ChangeNo, became: Became) -> ChangeResult {
+    ChangeResult { no, became, there: None, handles: crate::model::Handles::new() }
+}
+
+/// How long to wait before the next attempt.
+#[derive(Debug, Default)]
+struct Pauses {
+    attempts: u32,
+    waited: Duration,
+}
+
+impl Pauses {
+    /// `None`: the step has failed for good.
+    fn next(&mut self, error: &Error) -> Option<Duration> {
+        let patient = error.kind() == ErrorKind::Throttled && self.waited < PATIENCE;
+        if error.retry() == Retry::Never || (self.attempts + 1 >= ATTEMPTS && !patient) {
+            return None;
+        }
+        let backoff = Duration::from_secs(1 << self.attempts.min(6)).min(LONGEST_PAUSE);
+        let pause = match error.retry() {
+            Retry::After(asked) => asked.max(Duration::from_millis(100)),
+            Retry::Later | Retry::Never => backoff,
+        };
+        self.attempts += 1;
+        self.waited += pause;
+        Some(pause)
+    }
+}
+
+/// A target's notes go to the journal.
+#[derive(Debug)]
+struct Notes<'a> {
+    cx: &'a Context,
+    journal: &'a Journal,
+    group: usize,
+    last: tokio::sync::Mutex<Option<serde_json::Value>>,
+}
+
+#[async_trait]
+impl StepLog for Notes<'_> {
+    async fn checkpoint(&self, note: serde_json::Value) -> Result<()> {
+        let record = Record::Note { group: self.group, note: note.clone() };
+        self.journal.write(self.cx, &record).await?;
+        *self.last.lock().await = Some(note);
+        Ok(())
+    }
+}

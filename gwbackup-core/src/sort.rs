@@ -1,0 +1,309 @@
+//! Sorting more than fits into memory.
+
+mod run;
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use self::run::{Cursor, Run, RunSeal};
+use crate::error::{Error, Result};
+
+/// How many runs are open at a time; beyond it they are merged into one.
+const MAX_RUNS: usize = 64;
+
+/// Sorts records by kind and id, bytewise; records of one key stay in the order of their pushes.
+///
+/// Holds up to its budget in memory. What does not fit lies in unlinked spool files, sealed with a
+/// key that exists only in this value. All methods block where they touch a file. Dropping it
+/// leaves nothing.
+#[derive(Debug)]
+pub(crate) struct Sorter {
+    directory: PathBuf,
+    budget: usize,
+    arena: Vec<u8>,
+    entries: Vec<Entry>,
+    sorted: bool,
+    spilled: Option<Spilled>,
+}
+
+#[derive(Debug)]
+struct Spilled {
+    seal: RunSeal,
+    runs: Vec<Run>,
+}
+
+/// Where a record lies in the arena: kind, id, payload, one after the other.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    at: usize,
+    head: Head,
+}
+
+/// The lengths of a record's parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Head {
+    kind: u32,
+    id: u32,
+    payload: u32,
+}
+
+impl Head {
+    fn of(kind: &str, id: &str, payload: &[u8]) -> Result<Self> {
+        let len = |len: usize| {
+            u32::try_from(len).map_err(|_| Error::invalid("a record is larger than 4 GiB"))
+        };
+        Ok(Self { kind: len(kind.len())?, id: len(id.len())?, payload: len(payload.len())? })
+    }
+
+    fn len(self) -> usize {
+        self.kind as usize + self.id as usize + self.payload as usize
+    }
+}
+
+/// Kind and id of a record whose bytes begin with them.
+fn key(bytes: &[u8], head: Head) -> (&[u8], &[u8]) {
+    let (kind, rest) = bytes.split_at_checked(head.kind as usize).unwrap_or_default();
+    (kind, rest.get(..head.id as usize).unwrap_or_default())
+}
+
+impl Entry {
+    fn bytes(self, arena: &[u8]) -> &[u8] {
+        arena.get(self.at..self.at + self.head.len()).unwrap_or_default()
+    }
+
+    fn cmp(self, other: Self, arena: &[u8]) -> Ordering {
+        key(self.bytes(arena), self.head).cmp(&key(other.bytes(arena), other.head))
+    }
+}
+
+impl Sorter {
+    /// An empty sorter that holds about `budget_bytes` in memory and spills into `directory`, which
+    /// is not touched before that. One record may be larger than the budget.
+    pub(crate) fn new(directory: PathBuf, budget_bytes: usize) -> Self {
+        Self {
+            directory,
+            budget: budget_bytes,
+            arena: Vec::new(),
+            entries: Vec::new(),
+            sorted: true,
+            spilled: None,
+        }
+    }
+
+    /// Adds a record. `Invalid` for a part of more than 4 GiB; otherwise fails only where it has to
+    /// spill, and must not be used any more then.
+    pub(crate) fn push(&mut self, kind: &str, id: &str, payload: &[u8]) -> Result<()> {
+        let head = Head::of(kind, id, payload)?;
+        let memory = self.arena.len() + (self.entries.len() + 1) * size_of::<Entry>();
+        if !self.entries.is_empty() && memory + head.len() > self.budget {
+            self.spill()?;
+        }
+        if self.arena.capacity() == 0 {
+            // At once, since growing by doubling would need one and a half budgets. The system
+            // gives memory only as it is filled.
+            self.arena.reserve_exact(self.budget.max(head.len()));
+        }
+        let entry = Entry { at: self.arena.len(), head };
+        self.arena.extend_from_slice(kind.as_bytes());
+        self.arena.extend_from_slice(id.as_bytes());
+        self.arena.extend_from_slice(payload);
+        if let Some(last) = self.entries.last() {
+            self.sorted &= last.cmp(entry, &self.arena).is_le();
+        }
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    /// Ends the pushing: everything, in order.
+    pub(crate) fn finish(mut self) -> Result<Sorted> {
+        if self.spilled.is_some() {
+            self.spill()?;
+        }
+        let Some(Spilled { seal, runs }) = self.spilled else {
+            self.sort();
+            let arena = Bytes::from(self.arena);
+            return Ok(Sorted(Inner::Memory { arena, entries: self.entries.into_iter() }));
+        };
+        Ok(Sorted(Inner::Merge(Merge::new(seal, &runs)?)))
+    }
+
+    fn sort(&mut self) {
+        if !self.sorted {
+            let arena = &self.arena;
+            self.entries.sort_by(|a, b| a.cmp(*b, arena));
+        }
+    }
+
+    fn spill(&mut self) -> Result<()> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        self.sort();
+        let mut spilled = match self.spilled.take() {
+            Some(spilled) => spilled,
+            None => Spilled { seal: RunSeal::new()?, runs: Vec::new() },
+        };
+        let mut run = spilled.seal.start(&self.directory)?;
+        for entry in &self.entries {
+            run.push(entry.head, entry.bytes(&self.arena))?;
+        }
+        spilled.runs.push(run.finish()?);
+        if spilled.runs.len() >= MAX_RUNS {
+            spilled = self.merge(spilled)?;
+        }
+        self.spilled = Some(spilled);
+        self.entries.clear();
+        self.sorted = true;
+        if self.arena.capacity() > self.budget {
+            self.arena = Vec::new();
+        }
+        self.arena.clear();
+        Ok(())
+    }
+
+    /// One run instead of many; its records are older than those of all later runs.
+    fn merge(&self, spilled: Spilled) -> Result<Spilled> {
+        let mut merge = Merge::new(spilled.seal.again(), &spilled.runs)?;
+        let mut seal = spilled.seal;
+        let mut run = seal.start(&self.directory)?;
+        while let Some(record) = merge.pop()? {
+            run.push(record.head, &record.bytes)?;
+        }
+        let runs = vec![run.finish()?];
+        Ok(Spilled { seal, runs })
+    }
+}
+
+/// One record that comes back. Cheap to clone; may keep the memory of its neighbours alive.
+#[derive(Clone)]
+pub(crate) struct Record {
+    bytes: Bytes,
+    head: Head,
+}
+
+impl Record {
+    /// Its kind.
+    pub(crate) fn kind(&self) -> &str {
+        std::str::from_utf8(key(&self.bytes, self.head).0).unwrap_or_default()
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> &str {
+        std::str::from_utf8(key(&self.bytes, self.head).1).unwrap_or_default()
+    }
+
+    /// Its payload.
+    pub(crate) fn payload(&self) -> Bytes {
+        self.bytes.slice(self.bytes.len().saturating_sub(self.head.payload as usize)..)
+    }
+}
+
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut record = f.debug_struct("Record");
+        record.field("kind", &self.kind()).field("id", &self.id());
+        record.field("payload_len", &self.head.payload).finish_non_exhaustive()
+    }
+}
+
+/// The records in order. Blocking. Ends after an error: `Corrupt` when a spool file was altered,
+/// `Other` when it could not be read.
+pub(crate) struct Sorted(Inner);
+
+enum Inner {
+    Memory { arena: Bytes, entries: std::vec::IntoIter<Entry> },
+    Merge(Merge),
+    Ended,
+}
+
+impl Iterator for Sorted {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = match &mut self.0 {
+            Inner::Memory { arena, entries } => {
+                let Entry { at, head } = entries.next()?;
+                return Some(Ok(Record { bytes: arena.slice(at..at + head.len()), head }));
+            }
+            Inner::Merge(merge) => merge.pop().transpose(),
+            Inner::Ended => None,
+        };
+        if !matches!(record, Some(Ok(_))) {
+            self.0 = Inner::Ended;
+        }
+        record
+    }
+}
+
+impl std::fmt::Debug for Sorted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = match &self.0 {
+            Inner::Memory { .. } => "memory",
+            Inner::Merge(_) => "merge",
+            Inner::Ended => "ended",
+        };
+        f.debug_tuple("Sorted").field(&state).finish()
+    }
+}
+
+/// Several runs read as one.
+struct Merge {
+    seal: RunSeal,
+    heap: BinaryHeap<Next>,
+}
+
+/// The next record of a run; the heap gives the least key first, and of one key the oldest run.
+struct Next {
+    cursor: Cursor,
+    age: usize,
+}
+
+impl Merge {
+    /// `runs` from the oldest to the newest.
+    fn new(seal: RunSeal, runs: &[Run]) -> Result<Self> {
+        let mut heap = BinaryHeap::with_capacity(runs.len());
+        for (age, run) in runs.iter().enumerate() {
+            let mut cursor = Cursor::new(run);
+            if cursor.advance(&seal)? {
+                heap.push(Next { cursor, age });
+            }
+        }
+        Ok(Self { seal, heap })
+    }
+
+    fn pop(&mut self) -> Result<Option<Record>> {
+        let Some(mut next) = self.heap.peek_mut() else { return Ok(None) };
+        let (head, bytes) = next.cursor.take(&self.seal)?;
+        if !next.cursor.advance(&self.seal)? {
+            PeekMut::pop(next);
+        }
+        Ok(Some(Record { bytes: bytes.into(), head }))
+    }
+}
+
+impl Ord for Next {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.cursor.key().cmp(&self.cursor.key()).then(other.age.cmp(&self.age))
+    }
+}
+
+impl PartialOrd for Next {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Next {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Next {}
+
+#[cfg(test)]
+mod tests;
