@@ -1,10 +1,18 @@
 //! Doubles, fault injection and conformance suites, for those who build on the library.
 
+mod clock;
 pub mod conformance;
 mod fault;
 mod fault_catalog;
+mod fault_gateway;
 mod fault_sink;
+mod gateway;
+mod states;
 
+pub use clock::ManualClock;
 pub use fault::{Call, Fault, Faults};
 pub use fault_catalog::FaultyCatalog;
+pub use fault_gateway::{Faulty, FaultySource, FaultyTarget};
 pub use fault_sink::{FaultySink, Tampering};
+pub use gateway::{Contents, MemoryGateway, VendorCall};
+pub use states::{FixedStates, Notes};

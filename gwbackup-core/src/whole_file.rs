@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    Captured, Change, Description, Finding, Group, Handles, Limits, Resource, Revision, Schema,
-    Scope, Side, Step, StepReceipt, Verdict,
+    Captured, Change, Description, Finding, Group, Handles, Limits, Resource, Revision, Rules,
+    Schema, Scope, Side, Step, StepReceipt, Verdict,
 };
 use crate::source::{BoxStream, Known, Purpose, Source};
 use crate::target::{States, StepLog, Target};
@@ -83,6 +83,7 @@ pub trait FileFormat: Debug + Send + Sync + 'static {
 pub struct FileGateway {
     place: Place,
     format: Arc<dyn FileFormat>,
+    rules: Rules,
 }
 
 impl FileGateway {
@@ -95,7 +96,8 @@ impl FileGateway {
         if path.file_name().is_none() {
             return Err(Error::invalid("the path names no file").on(path.display()));
         }
-        Ok(Self { place: Place::new(path), format: Arc::new(format) })
+        let rules = Rules::new(format.about().schema);
+        Ok(Self { place: Place::new(path), format: Arc::new(format), rules })
     }
 
     fn named(&self, error: Error) -> Error {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
@@ -16,6 +17,7 @@ use gwbackup_core::model::{
 };
 use gwbackup_core::source::{BoxStream, Source as _};
 use gwbackup_core::target::{States, StepLog, Target as _};
+use gwbackup_core::testing::conformance::{self, SourceFixture};
 use gwbackup_core::whole_file::FileGateway;
 use gwbackup_core::{Error, ErrorKind, Result};
 
@@ -400,4 +402,19 @@ proptest::proptest! {
         });
         proptest::prop_assert_eq!(found.unwrap(), after);
     }
+}
+
+#[tokio::test]
+async fn keeps_the_promises_of_a_source() {
+    let dir = Dir::with(&format!("{SERVICE}\n{ROUTE}\n"));
+    conformance::source(|| {
+        let file = dir.file.clone();
+        let touch: conformance::Touch = Box::new(move || {
+            let file = file.clone();
+            Box::pin(async move { fs::write(&file, SERVICE).unwrap() })
+        });
+        let source = Arc::new(dir.gateway());
+        async move { SourceFixture { source, touch: Some(touch) } }
+    })
+    .await;
 }

@@ -6,14 +6,12 @@ mod emit;
 use std::io::{BufRead, Read as _, Write};
 use std::path::{Path, PathBuf};
 
-use gwbackup_core::model::{Document, Id, Key, Kind, Resource};
-use gwbackup_core::whole_file::{About, FileFormat, FileGateway};
-use gwbackup_core::{Error, Result};
-use url::Url;
-
 use crate::node::Node;
 use crate::schema::{SETTINGS, schema};
 use crate::yaml;
+use gwbackup_core::model::{Document, Id, Key, Kind, Resource};
+use gwbackup_core::whole_file::{About, FileFormat, FileGateway};
+use gwbackup_core::{Error, Result};
 
 /// Largest file; a gateway of a million entities is about half of it.
 const MAX_FILE: u64 = 1 << 30;
@@ -26,19 +24,6 @@ pub fn open(path: impl Into<PathBuf>) -> Result<FileGateway> {
     let path = path.into();
     let format = KongFile::for_path(&path);
     FileGateway::new(path, format)
-}
-
-/// The gateway that a `kong-file:` URL names. `Invalid` for another scheme, a host, or a query.
-pub fn open_url(url: &Url) -> Result<FileGateway> {
-    let form = "kong-file:///path/to/kong.yml";
-    let local = url.host_str().is_none_or(str::is_empty) && url.username().is_empty();
-    if url.scheme() != "kong-file" || !local || url.query().is_some() || url.fragment().is_some() {
-        return Err(Error::invalid("this is no URL of a Kong file").help(format!("write {form}")));
-    }
-    // The crate knows how paths stand in file URLs alone.
-    let file =
-        Url::parse(&format!("file://{}", url.path())).ok().and_then(|u| u.to_file_path().ok());
-    open(file.ok_or_else(|| Error::invalid("the URL holds no path").help(format!("write {form}")))?)
 }
 
 /// The format of Kong's declarative files.

@@ -9,5 +9,21 @@ mod node;
 mod schema;
 mod yaml;
 
-pub use file::{KongFile, open, open_url};
+use std::sync::Arc;
+
+use gwbackup_core::connect::{Connectors, local_path};
+use gwbackup_core::target::Target;
+
+pub use file::{KongFile, open};
 pub use schema::schema;
+
+/// What this crate answers to: `kong-file:///path/kong.yml` and, as plain paths, files that end in
+/// `.yml` or `.yaml`. It reads no settings. Touches nothing until the gateway is used.
+pub fn connectors() -> Connectors {
+    Connectors::empty()
+        .add_target("kong-file", |url, _settings| async move {
+            Ok(Arc::new(open(local_path(&url)?)?) as Arc<dyn Target>)
+        })
+        .add_path_suffix("yml", "kong-file")
+        .add_path_suffix("yaml", "kong-file")
+}

@@ -4,9 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use gwbackup_core::connect::Settings;
 use gwbackup_core::model::{Document, Key, Member, Resource, Rules};
-use gwbackup_core::whole_file::FileFormat as _;
+use gwbackup_core::testing::conformance::{self, SourceFixture, TargetFixture};
+use gwbackup_core::whole_file::{FileFormat as _, FileGateway};
 use gwbackup_core::{ErrorKind, Result};
 use gwbackup_kong::KongFile;
 use saphyr_parser::{Event, Parser, ScalarStyle};
@@ -71,12 +74,12 @@ fn leaves_of_yaml(text: &str) -> Vec<(String, String)> {
                 last => {
                     let plain = style == ScalarStyle::Plain;
                     let value = if plain && text == "~" { "null".into() } else { text };
-                    let list = matches!(last, Some((_, None)));
+                    let in_list = matches!(last, Some((_, None)));
                     let under = last.map(|(under, next)| {
-                        next.iter_mut().for_each(|next| *next = true);
+                        *next = next.map(|_| true);
                         under.clone()
                     });
-                    let nearest = if list { under.unwrap() } else { name.clone() };
+                    let nearest = if in_list { under.unwrap() } else { name.clone() };
                     leaves.push((nearest, value.into_owned()));
                 }
             },
@@ -343,7 +346,8 @@ fn depth_and_aliases_are_bounded() {
     assert!(read(KongFile::Yaml, &nested(128)).is_err());
     let mut laughs = String::from("_format_version: \"3.0\"\n_a0: &a0 [x, x]\n");
     for n in 1..40 {
-        laughs.push_str(&format!("_a{n}: &a{n} [*a{}, *a{}]\n", n - 1, n - 1));
+        let before = n - 1;
+        laughs += &format!("_a{n}: &a{n} [*a{before}, *a{before}]\n");
     }
     let error = read(KongFile::Yaml, &laughs).unwrap_err();
     assert!(error.to_string().contains("alias") || error.to_string().contains("anchor"), "{error}");
@@ -401,9 +405,62 @@ fn the_ending_of_a_path_chooses_the_form() {
     assert_eq!(KongFile::for_path(Path::new("/a/kong.JSON")), KongFile::Json);
     assert_eq!(KongFile::for_path(Path::new("/a/kong.yaml")), KongFile::Yaml);
     assert_eq!(KongFile::for_path(Path::new("/a/kong")), KongFile::Yaml);
-    for bad in ["file:///a.yml", "kong-file://host/a.yml", "kong-file:///a.yml?x=1", "kong-file:"] {
-        assert!(gwbackup_kong::open_url(&bad.parse().unwrap()).is_err(), "{bad}");
+}
+
+#[tokio::test]
+async fn a_url_or_a_path_opens_a_gateway() {
+    let connectors = gwbackup_kong::connectors();
+    let none = Settings::new();
+    for bad in ["kong-file://host/a.yml", "kong-file:a.yml", "/a/kong.txt"] {
+        let error = connectors.target(bad, &none).await.err().map(|error| error.kind());
+        assert_eq!(error, Some(ErrorKind::Invalid), "{bad}");
     }
-    let gateway = gwbackup_kong::open_url(&"kong-file:///a%20b/kong.yml".parse().unwrap()).unwrap();
-    assert_eq!(gwbackup_core::source::Source::address(&gateway), "kong-file:///a b/kong.yml");
+    for good in ["kong-file:///a%20b/kong.yml", "/a b/kong.yml"] {
+        let gateway = connectors.source(good, &none).await.unwrap();
+        assert_eq!(gateway.address(), "kong-file:///a b/kong.yml");
+    }
+}
+
+/// A gateway in a fresh copy of the export, and the directory that it lies in.
+fn gateway() -> (tempfile::TempDir, FileGateway) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kong.yml");
+    std::fs::write(&path, fixture("12-export.yml")).unwrap();
+    let gateway = gwbackup_kong::open(path).unwrap();
+    (dir, gateway)
+}
+
+#[tokio::test]
+async fn keeps_the_promises_of_a_source() {
+    let dirs = std::sync::Mutex::new(Vec::new());
+    conformance::source(|| {
+        let (dir, gateway) = gateway();
+        let path = dir.path().join("kong.yml");
+        dirs.lock().unwrap().push(dir);
+        let touch: conformance::Touch = Box::new(move || {
+            let path = path.clone();
+            Box::pin(async move {
+                let text = std::fs::read_to_string(&path).unwrap();
+                std::fs::write(&path, text.replace("quarry-search", "quarry-find")).unwrap();
+            })
+        });
+        async move { SourceFixture { source: Arc::new(gateway), touch: Some(touch) } }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn keeps_the_promises_of_a_target() {
+    let dirs = std::sync::Mutex::new(Vec::new());
+    conformance::target(|| {
+        let (dir, gateway) = gateway();
+        dirs.lock().unwrap().push(dir);
+        let edit: conformance::Edit = Box::new(|resource| {
+            let tags = resource.document.get("/tags")?;
+            let tags = if tags == "null" { r#"["one"]"# } else { "null" };
+            resource.document.with_values(&[("/tags".into(), tags.into())]).ok()
+        });
+        async move { TargetFixture { target: Arc::new(gateway), edit } }
+    })
+    .await;
 }

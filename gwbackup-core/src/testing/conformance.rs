@@ -1,13 +1,18 @@
-//! What an implementation of a trait has to keep, as suites to run against it.
+//! What each trait promises, as suites to run against any implementation.
 //!
 //! A suite panics at the first broken promise and names it: call it from a test.
 
+mod capture;
 mod catalog;
 mod cipher;
 mod keys;
 mod sink;
+mod source;
+mod target;
 
 pub use catalog::catalog;
 pub use cipher::cipher;
 pub use keys::key_provider;
 pub use sink::sink;
+pub use source::{SourceFixture, Touch, source};
+pub use target::{Edit, TargetFixture, target};

@@ -41,17 +41,26 @@ pub(super) fn stream(
 ) -> BoxStream<Result<Captured>> {
     let started = stream::once(async move {
         let (sender, receiver) = mpsc::channel(BATCHES);
+        let context = cx.clone();
         let reader = tokio::task::spawn_blocking(move || {
-            read(&gateway, &cx, &scope, &sender).map_err(|error| gateway.named(error))
+            read(&gateway, &context, &scope, &sender).map_err(|error| gateway.named(error))
         });
-        stream::unfold((receiver, Some(reader)), |(mut receiver, mut reader)| async move {
-            if let Some(batch) = receiver.recv().await {
-                let items: Vec<_> =
-                    batch.items.into_iter().map(|r| Ok(Captured::Resource(r))).collect();
-                return Some((stream::iter(items), (receiver, reader)));
+        stream::unfold((receiver, Some(reader)), move |(mut receiver, mut reader)| {
+            let cx = cx.clone();
+            async move {
+                let reading = reader.as_mut()?;
+                if let Some(batch) = receiver.recv().await
+                    && cx.check().is_ok()
+                {
+                    let items: Vec<_> =
+                        batch.items.into_iter().map(|r| Ok(Captured::Resource(r))).collect();
+                    return Some((stream::iter(items), (receiver, reader)));
+                }
+                // The thread ends at its next send, if it has not ended yet.
+                receiver.close();
+                let error = joined(reading.await).and_then(|()| cx.check()).err()?;
+                Some((stream::iter(vec![Err(error)]), (receiver, None)))
             }
-            let error = joined(reader.take()?.await).err()?;
-            Some((stream::iter(vec![Err(error)]), (receiver, reader)))
         })
     });
     Box::pin(started.flatten().flatten())
@@ -68,9 +77,12 @@ fn read(
         cx.check()?;
         sender.blocking_send(batch).map_err(|_| unwanted())
     };
-    gateway.resources(&mut |resource| {
-        let full = scope.contains(&resource.key).then(|| batch.push(resource)).flatten();
-        full.map_or(Ok(()), send)
+    gateway.resources(&mut |mut resource| {
+        if !scope.contains(&resource.key) {
+            return Ok(());
+        }
+        gateway.rules.mark(&mut resource);
+        batch.push(resource).map_or(Ok(()), send)
     })?;
     send(batch)
 }

@@ -1,0 +1,466 @@
+//! One step at work: how a change becomes calls to the vendor.
+//!
+//! The pattern for providers:
+//!
+//! * what to write comes from the view after the step, never from the change;
+//! * only a first attempt looks at the state before; a later one looks at what is there and ends at
+//!   the state after, whatever it finds;
+//! * what the vendor refuses is an outcome; what leaves it open whether it was done is an error;
+//! * a create carries a token, so that doing it again makes nothing twice;
+//! * what was made is noted before the next call, and cancellation is obeyed only then;
+//! * values that are not here are never cleared: they are taken from what is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::MemoryGateway;
+use super::json::put_at;
+use super::state::{Done, Order, Thing, child};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{
+    Action, Attempt, Change, Document, Effect, Handles, Key, KindSpec, Member, Outcome, Place,
+    Reference, Replace, Resolved, Resource, Side, Step, StepReceipt, To, absent_places,
+};
+use crate::target::{States, StepLog};
+
+/// A step under way.
+pub(super) struct Work<'a> {
+    pub(super) gateway: &'a MemoryGateway,
+    pub(super) cx: &'a Context,
+    pub(super) step: &'a Step,
+    pub(super) states: &'a dyn States,
+    pub(super) log: &'a dyn StepLog,
+    /// Where the things are that this step made: by their key in the backup.
+    pub(super) made: BTreeMap<Key, Key>,
+    /// What came by itself with things that this step made.
+    pub(super) came: BTreeSet<Key>,
+    outcomes: Vec<Outcome>,
+    /// Effects on things that no change names.
+    side: Vec<Outcome>,
+}
+
+/// What the vendor answered: done, or refused for good.
+type Answer<T> = std::result::Result<T, Error>;
+
+/// Refusals become answers; whatever leaves the matter open stays an error.
+fn settle<T>(result: Result<T>) -> Result<Answer<T>> {
+    use ErrorKind::{AlreadyExists, Conflict, Denied, Invalid, NotFound, Refused, Unsupported};
+    match result {
+        Ok(done) => Ok(Ok(done)),
+        Err(error) => match error.kind() {
+            AlreadyExists | Conflict | Denied | Invalid | NotFound | Refused | Unsupported => {
+                Ok(Err(error))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(
+        gateway: &'a MemoryGateway,
+        cx: &'a Context,
+        step: &'a Step,
+        states: &'a dyn States,
+        log: &'a dyn StepLog,
+    ) -> Result<Self> {
+        let mut work = Self {
+            gateway,
+            cx,
+            step,
+            states,
+            log,
+            made: BTreeMap::new(),
+            came: BTreeSet::new(),
+            outcomes: Vec::new(),
+            side: Vec::new(),
+        };
+        if let Attempt::Again { checkpoint: Some(note) } = &step.attempt {
+            work.remember(note)?;
+        }
+        Ok(work)
+    }
+
+    pub(super) fn finish(self) -> StepReceipt {
+        let mut outcomes = self.outcomes;
+        let mut named: BTreeSet<Key> = outcomes.iter().map(|o| o.key.clone()).collect();
+        named.extend(outcomes.iter().filter_map(|o| o.there.clone()));
+        // The last word on a thing counts.
+        let mut side: Vec<Outcome> = Vec::new();
+        for outcome in self.side.into_iter().rev() {
+            if named.insert(outcome.key.clone()) {
+                side.push(outcome);
+            }
+        }
+        outcomes.extend(side.into_iter().rev());
+        StepReceipt { outcomes }
+    }
+
+    // ---- the note between attempts ----
+
+    /// Writes down what was made, then obeys a cancellation.
+    pub(super) async fn checkpoint(&self) -> Result<()> {
+        let made: Vec<_> =
+            self.made.iter().map(|(k, v)| json!([k.to_string(), v.to_string()])).collect();
+        let came: Vec<_> = self.came.iter().map(ToString::to_string).collect();
+        self.log.checkpoint(json!({"made": made, "came": came})).await?;
+        self.cx.check()
+    }
+
+    fn remember(&mut self, note: &Value) -> Result<()> {
+        let key = |value: Option<&Value>| -> Result<Key> {
+            let text = value.and_then(Value::as_str);
+            text.ok_or_else(|| Error::corrupt("a note of a step is damaged"))?.parse()
+        };
+        for pair in note.get("made").and_then(Value::as_array).into_iter().flatten() {
+            self.made.insert(key(pair.get(0))?, key(pair.get(1))?);
+        }
+        for item in note.get("came").and_then(Value::as_array).into_iter().flatten() {
+            self.came.insert(key(Some(item))?);
+        }
+        Ok(())
+    }
+
+    // ---- a first attempt looks ----
+
+    /// `Conflict` unless the thing is as before or already as after.
+    pub(super) async fn check(&self, change: &Change) -> Result<()> {
+        let before = self.states.one(Side::Before, &change.key).await?;
+        let after = self.states.one(Side::After, &change.key).await?;
+        let live = match self.address(change, after.as_ref())? {
+            Some(key) => self.gateway.look(&key).await?,
+            None => None,
+        };
+        let born = change.action == Action::Create
+            && self.spec(change)?.presence.is_born(&change.key.id.last());
+        let is = |state: &Option<Resolved>| match (&live, state) {
+            (None, None) => true,
+            (Some(live), Some(state)) => self.same(live, &self.resolved(state).0),
+            _ => false,
+        };
+        if born || is(&before) || is(&after) {
+            return Ok(());
+        }
+        let error = Error::new(ErrorKind::Conflict, "it is neither as before nor as after");
+        Err(error.on(change.target_key()).help("plan again"))
+    }
+
+    // ---- one change ----
+
+    /// Brings one change to its end and keeps its outcome; whether it succeeded.
+    pub(super) async fn write(&mut self, change: &Change) -> Result<bool> {
+        let after = self.states.one(Side::After, &change.key).await?;
+        let outcome = match (change.action, after) {
+            (Action::Delete, _) | (Action::Reset, None) => self.remove(change).await?,
+            (Action::Create | Action::Undelete, Some(after)) => self.create(change, &after).await?,
+            (Action::Update | Action::Reset, Some(after)) => {
+                let key = self.made.get(&change.key).unwrap_or(change.target_key()).clone();
+                match self.gateway.look(&key).await? {
+                    Some(live) => self.converge(change, &live, &after, false).await?,
+                    None => failed(change, gone(&key)),
+                }
+            }
+            (Action::Replace, Some(after)) => self.replace(change, &after).await?,
+            (_, None) => {
+                failed(change, Error::invalid("nothing is known to write").on(&change.key))
+            }
+        };
+        let done = !matches!(outcome.effect, Effect::Failed(_) | Effect::Unknown);
+        self.outcomes.push(outcome);
+        Ok(done)
+    }
+
+    /// Outcomes for changes that another call took care of, or that were not tried.
+    pub(super) fn conclude(&mut self, change: &Change, effect: Effect) {
+        self.outcomes.push(Outcome::new(change.key.clone(), effect));
+    }
+
+    pub(super) fn last_effect(&self) -> Option<&Effect> {
+        self.outcomes.last().map(|outcome| &outcome.effect)
+    }
+
+    async fn remove(&mut self, change: &Change) -> Result<Outcome> {
+        let key = change.target_key().clone();
+        if self.gateway.look(&key).await?.is_none() {
+            return Ok(Outcome::new(change.key.clone(), Effect::AlreadyThere));
+        }
+        let effect = match settle(self.gateway.0.vendor.delete(&key).await)? {
+            Ok(done) => {
+                let reset = done.thing.is_some();
+                self.note_side(done.also);
+                if reset { Effect::Updated } else { Effect::Deleted }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Effect::AlreadyThere,
+            Err(error) => Effect::Failed(error),
+        };
+        Ok(Outcome::new(change.key.clone(), effect))
+    }
+
+    async fn create(&mut self, change: &Change, after: &Resolved) -> Result<Outcome> {
+        if let Some(key) = self.address(change, Some(after))?
+            && let Some(live) = self.gateway.look(&key).await?
+        {
+            return self.converge(change, &live, after, false).await;
+        }
+        self.make(change, after).await
+    }
+
+    /// Creates, and brings what the creation could not say with a second call.
+    async fn make(&mut self, change: &Change, after: &Resolved) -> Result<Outcome> {
+        let spec = self.spec(change)?;
+        let (wanted, open) = self.resolved(after);
+        let body = self.body(&wanted, None)?.without(&open);
+        let parent = self.parent(&wanted);
+        let last = wanted.key.id.last();
+        let by_server = spec.handles.first().is_some_and(|handle| handle.by_server);
+        let token = format!("{}:{}", self.step.token, change.key);
+        let order = Order {
+            kind: &change.key.kind,
+            parent: parent.as_ref(),
+            id: (!by_server).then_some(last.as_ref()),
+            body: &body,
+            token: Some(&token),
+        };
+        let done = match settle(self.gateway.0.vendor.create(order).await)? {
+            Ok(done) => done,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && spec.verbs.undelete => {
+                return self.undelete(change, after, error).await;
+            }
+            Err(error) => return Ok(failed(change, error)),
+        };
+        let existed = done.existed;
+        self.made.insert(change.key.clone(), done.key.clone());
+        self.came.extend(done.also.iter().filter(|(_, came)| *came).map(|(key, _)| key.clone()));
+        let live = self.seen(&done.key, done.thing.as_ref());
+        self.note_side(done.also);
+        let Some(live) = live else { return Ok(failed(change, gone(&done.key))) };
+        if open.is_empty() && !existed {
+            return Ok(self.outcome(change, &live, Effect::Created));
+        }
+        self.checkpoint().await?;
+        self.converge(change, &live, after, !existed).await
+    }
+
+    /// What was deleted earlier keeps its name: it is brought back, then made right.
+    async fn undelete(&mut self, change: &Change, after: &Resolved, why: Error) -> Result<Outcome> {
+        let (wanted, _) = self.resolved(after);
+        let key = Key::new(
+            wanted.key.kind.clone(),
+            child(self.parent(&wanted).as_ref(), &wanted.key.id.last())?,
+        );
+        let done = match settle(self.gateway.0.vendor.undelete(&key).await)? {
+            Ok(done) => done,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(failed(change, why)),
+            Err(error) => return Ok(failed(change, error)),
+        };
+        let Some(live) = self.seen(&key, done.thing.as_ref()) else {
+            return Ok(failed(change, gone(&key)));
+        };
+        let mut outcome = self.converge(change, &live, after, true).await?;
+        if !matches!(outcome.effect, Effect::Unknown) {
+            outcome.effect = Effect::Undeleted;
+        }
+        Ok(outcome)
+    }
+
+    /// Makes what is there as it shall be. `begun`: this attempt made it, so a refusal leaves
+    /// something behind.
+    async fn converge(
+        &mut self,
+        change: &Change,
+        live: &Resource,
+        after: &Resolved,
+        begun: bool,
+    ) -> Result<Outcome> {
+        let (wanted, _) = self.resolved(after);
+        let done = |work: &Self, live: &Resource, otherwise| {
+            work.outcome(change, live, if begun { Effect::Created } else { otherwise })
+        };
+        if self.same(live, &wanted) {
+            return Ok(done(self, live, Effect::AlreadyThere));
+        }
+        let body = self.body(&wanted, Some(live))?;
+        match settle(self.gateway.0.vendor.update(&live.key, &body).await)? {
+            Ok(Done { key, thing, also, .. }) => {
+                self.note_side(also);
+                match self.seen(&key, thing.as_ref()) {
+                    Some(live) => Ok(done(self, &live, Effect::Updated)),
+                    None => Ok(failed(change, gone(&key))),
+                }
+            }
+            Err(_) if begun => Ok(self.outcome(change, live, Effect::Unknown)),
+            Err(error) => Ok(failed(change, error)),
+        }
+    }
+
+    /// Makes it anew since something of it cannot change. Where the new one comes first, an old one
+    /// that others still name stays: they are led to the new one by changes of their own.
+    async fn replace(&mut self, change: &Change, after: &Resolved) -> Result<Outcome> {
+        let spec = self.spec(change)?;
+        let old = change.target_key().clone();
+        let made = self.made.contains_key(&change.key);
+        let there = self.gateway.look(&old).await?;
+        if let Some(live) = there.as_ref().filter(|_| !made)
+            && self.same(live, &self.resolved(after).0)
+        {
+            return Ok(self.outcome(change, live, Effect::AlreadyThere));
+        }
+        match spec.replace {
+            Replace::Never => {
+                let error = Error::new(ErrorKind::Unsupported, "this can never be replaced");
+                Ok(failed(change, error.on(&change.key)))
+            }
+            Replace::CreateFirst => {
+                let outcome = self.create(change, after).await?;
+                if outcome.there.is_some() && there.is_some() {
+                    self.checkpoint().await?;
+                    if let Ok(done) = settle(self.gateway.0.vendor.delete(&old).await)? {
+                        self.note_side(done.also);
+                    }
+                }
+                Ok(outcome)
+            }
+            Replace::DeleteFirst if made => self.create(change, after).await,
+            Replace::DeleteFirst => {
+                if there.is_some() {
+                    match settle(self.gateway.0.vendor.delete(&old).await)? {
+                        Ok(done) => self.note_side(done.also),
+                        Err(error) => return Ok(failed(change, error)),
+                    }
+                    self.checkpoint().await?;
+                }
+                let outcome = self.make(change, after).await?;
+                // The old one is gone: "nothing of it was done" would be untrue.
+                let refused = matches!(outcome.effect, Effect::Failed(_)) && there.is_some();
+                let effect = if refused { Effect::Unknown } else { outcome.effect };
+                Ok(Outcome { effect, ..outcome })
+            }
+        }
+    }
+
+    // ---- what is where ----
+
+    fn spec(&self, change: &Change) -> Result<&'a KindSpec> {
+        let kind = &change.key.kind;
+        let spec = self.gateway.0.rules.spec(kind);
+        spec.ok_or_else(|| Error::new(ErrorKind::Unsupported, "no such kind").on(kind))
+    }
+
+    /// Where the thing is or will be in the target; `None` if the server has yet to say.
+    fn address(&self, change: &Change, after: Option<&Resolved>) -> Result<Option<Key>> {
+        if let Some(key) = self.made.get(&change.key) {
+            return Ok(Some(key.clone()));
+        }
+        let fresh = matches!(change.action, Action::Create | Action::Undelete);
+        let Some(after) = after.filter(|_| fresh && change.there.is_none()) else {
+            return Ok(Some(change.target_key().clone()));
+        };
+        if self.spec(change)?.handles.first().is_some_and(|handle| handle.by_server) {
+            return Ok(None);
+        }
+        let parent = self.parent(&after.resource);
+        let id = child(parent.as_ref(), &after.resource.key.id.last())?;
+        Ok(Some(Key::new(change.key.kind.clone(), id)))
+    }
+
+    fn parent(&self, resource: &Resource) -> Option<Key> {
+        let parent = resource.parent.as_ref()?;
+        Some(self.made.get(parent).unwrap_or(parent).clone())
+    }
+
+    /// The resource with what this step made meanwhile put into its references, and the members
+    /// that name things still to be made.
+    pub(super) fn resolved(&self, state: &Resolved) -> (Resource, Vec<String>) {
+        let mut resource = state.resource.clone();
+        let mut names: Vec<(Place, String)> = Vec::new();
+        let mut open = Vec::new();
+        for reference in &state.pending {
+            match self.now(reference) {
+                Some(name) => names.push((reference.at.clone(), name)),
+                None => open.push(reference.at.pointer.clone()),
+            }
+        }
+        if let Ok(document) = resource.document.rewrite(&names) {
+            resource.document = document;
+        }
+        (resource, open)
+    }
+
+    /// The present name of what a pending reference names.
+    fn now(&self, reference: &Reference) -> Option<String> {
+        let To::Resource { kinds, value, .. } = &reference.to else { return None };
+        let mut made = self.made.iter().filter(|(key, _)| kinds.contains(&key.kind));
+        let (_, key) = made.find(|(key, _)| key.id.last() == value.as_str())?;
+        Some(key.id.last().into_owned())
+    }
+
+    /// Whether two things are the same for all that can be compared.
+    pub(super) fn same(&self, a: &Resource, b: &Resource) -> bool {
+        let absent: Vec<String> =
+            absent_places(a).chain(absent_places(b)).map(str::to_owned).collect();
+        let rules = &self.gateway.0.rules;
+        rules.comparable(a, &[], &absent) == rules.comparable(b, &[], &absent)
+    }
+
+    /// What is sent: without what the server sets, and with values that are not here taken from
+    /// what is there.
+    pub(super) fn body(&self, wanted: &Resource, live: Option<&Resource>) -> Result<Document> {
+        let skip = self.gateway.0.rules.members(wanted, |member| {
+            matches!(member, Member::Volatile | Member::ReadOnly | Member::Unreadable)
+        });
+        let absent: Vec<&str> = absent_places(wanted).collect();
+        let mut body = wanted.document.without(skip).without(&absent);
+        for at in absent {
+            if let Some(value) = live.and_then(|live| live.document.get(at)) {
+                body = put_at(&body, at, value)?;
+            }
+        }
+        Ok(body)
+    }
+
+    pub(super) fn seen(&self, key: &Key, thing: Option<&Thing>) -> Option<Resource> {
+        let revisions = self.gateway.options().revisions;
+        thing.map(|thing| self.gateway.view(key.clone(), thing, revisions))
+    }
+
+    fn outcome(&self, change: &Change, live: &Resource, effect: Effect) -> Outcome {
+        let mut handles = Handles::new();
+        if let Some(spec) = self.gateway.0.rules.spec(&live.key.kind) {
+            handles = self.gateway.0.rules.handles(&self.gateway.handles(), live);
+            handles.retain(|name, _| {
+                // What neither the table nor we chose, the server did (an address, an ARN).
+                spec.handles.iter().find(|h| h.name == *name).is_none_or(|h| h.by_server)
+            });
+        }
+        Outcome {
+            key: change.key.clone(),
+            there: (live.key != change.key).then(|| live.key.clone()),
+            effect,
+            handles,
+            revision: live.revision.clone(),
+        }
+    }
+
+    /// Keeps what the vendor did beside what it was asked.
+    pub(super) fn note_side(&mut self, also: Vec<(Key, bool)>) {
+        for (key, came) in also {
+            let effect = if came { Effect::Created } else { Effect::Deleted };
+            self.side.push(Outcome::new(key, effect));
+        }
+    }
+
+    /// Keeps what the step itself did to a thing that no change names.
+    pub(super) fn side_effect(&mut self, key: Key, effect: Effect) {
+        self.side.push(Outcome::new(key, effect));
+    }
+}
+
+fn failed(change: &Change, error: Error) -> Outcome {
+    Outcome::new(change.key.clone(), Effect::Failed(error))
+}
+
+fn gone(key: &Key) -> Error {
+    Error::new(ErrorKind::NotFound, "it is not there").on(key)
+}
