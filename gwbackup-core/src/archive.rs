@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 
 pub use chunks::read_header;
+pub(crate) use entries::Position;
 pub use entries::{Entries, EntryRef};
 pub use header::Header;
 pub use index::IndexLine;

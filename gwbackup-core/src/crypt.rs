@@ -1,8 +1,8 @@
 //! Sealing, keys, signatures: the traits, and the parts that come with the library.
 
 mod cipher;
-mod digest;
 pub(crate) mod derive;
+mod digest;
 pub(crate) mod hex;
 mod key_file;
 mod keys;

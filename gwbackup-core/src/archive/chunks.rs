@@ -155,14 +155,28 @@ impl<R: Read + Seek> ChunkReader<R> {
         self.payload
     }
 
+    /// Opens every chunk that holds some of the `length` bytes from `at`.
+    pub(super) fn check(&mut self, at: u64, length: u64) -> Result<()> {
+        let end = self.end(at, length)?;
+        for index in at / CHUNK_BYTES..end.div_ceil(CHUNK_BYTES) {
+            self.load(index)?;
+        }
+        Ok(())
+    }
+
+    /// Where a range ends; `Corrupt` beyond the payload.
+    fn end(&self, at: u64, length: u64) -> Result<u64> {
+        let end = at.checked_add(length).filter(|end| *end <= self.payload);
+        end.ok_or_else(|| Error::corrupt("a record reaches beyond the archive"))
+    }
+
     /// Replaces the content of `into` by `length` bytes from `at`. `Corrupt` beyond the end, before
     /// anything is allocated.
     pub(super) fn read(&mut self, at: u64, length: usize, into: &mut Vec<u8>) -> Result<()> {
         into.clear();
-        let end = at.checked_add(length as u64).filter(|end| *end <= self.payload);
-        let end = end.ok_or_else(|| Error::corrupt("a record reaches beyond the archive"))?;
-        into.reserve(length);
         let mut at = at;
+        let end = self.end(at, length as u64)?;
+        into.reserve(length);
         while at < end {
             self.load(at / CHUNK_BYTES)?;
             // Both remainders are below the size of a chunk.

@@ -38,6 +38,31 @@ impl fmt::Debug for EntryRef<'_> {
 /// All lines of an archive in order. See [`Archive::entries`].
 pub struct Entries<'a, R> {
     archive: &'a mut Archive<R>,
+    position: Position,
+}
+
+impl<R> fmt::Debug for Entries<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entries").field("frame", &self.position.number).finish_non_exhaustive()
+    }
+}
+
+impl<'a, R: Read + Seek> Entries<'a, R> {
+    pub(super) fn new(archive: &'a mut Archive<R>) -> Self {
+        Self { archive, position: Position::default() }
+    }
+
+    /// The next line; `None` after the last. `Corrupt` on any damage, and when lines are out of
+    /// order, doubled, or not as many as the index says; after an error nothing more is given.
+    #[expect(clippy::should_implement_trait, reason = "what it gives borrows from it")]
+    pub fn next(&mut self) -> Result<Option<EntryRef<'_>>> {
+        self.position.next(self.archive)
+    }
+}
+
+/// Where a reading from the first line stands.
+#[derive(Default)]
+pub(crate) struct Position {
     /// The frame to read next.
     number: usize,
     /// Records of secrets so far.
@@ -47,31 +72,19 @@ pub struct Entries<'a, R> {
     done: bool,
 }
 
-impl<R> fmt::Debug for Entries<'_, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entries").field("frame", &self.number).finish_non_exhaustive()
-    }
-}
-
-impl<'a, R: Read + Seek> Entries<'a, R> {
-    pub(super) fn new(archive: &'a mut Archive<R>) -> Self {
-        let frame = Frame::default();
-        Self { archive, number: 0, ordinal: 0, frame, last: None, done: false }
-    }
-
-    /// The next line; `None` after the last. `Corrupt` on any damage, and when lines are out of
-    /// order, doubled, or not as many as the index says; after an error nothing more is given.
-    #[expect(clippy::should_implement_trait, reason = "what it gives borrows from it")]
-    pub fn next(&mut self) -> Result<Option<EntryRef<'_>>> {
+impl Position {
+    pub(super) fn next<R: Read + Seek>(
+        &mut self,
+        archive: &mut Archive<R>,
+    ) -> Result<Option<EntryRef<'_>>> {
         while !self.done && self.frame.is_read() {
-            if self.number >= self.archive.index().len() {
-                self.done = true;
-                self.archive.check_padding()?;
-                break;
-            }
             // Stays set if the frame cannot be loaded.
             self.done = true;
-            self.ordinal = self.archive.load(self.number, self.ordinal, &mut self.frame)?;
+            if self.number >= archive.index().len() {
+                archive.check_padding()?;
+                break;
+            }
+            self.ordinal = archive.load(self.number, self.ordinal, &mut self.frame)?;
             self.number += 1;
             self.done = false;
         }
@@ -79,7 +92,7 @@ impl<'a, R: Read + Seek> Entries<'a, R> {
             return Ok(None);
         }
         self.done = true;
-        let entry = self.frame.next(self.archive.secret_count())?;
+        let entry = self.frame.next(archive.secret_count())?;
         if let Some(entry) = &entry {
             if self.last.as_ref().is_some_and(|(kind, id)| {
                 (kind.as_str(), id.as_str()) >= (&*entry.kind, &*entry.id)
@@ -115,6 +128,8 @@ pub(super) struct Frame {
     tokens_at: usize,
     /// Lines that must still come.
     left: u32,
+    /// Lines in all.
+    lines: u32,
     first: (String, String),
 }
 
@@ -124,8 +139,16 @@ impl Frame {
         self.at = 0;
         self.tokens_at = 0;
         self.left = line.lines;
+        self.lines = line.lines;
         self.first.0.clone_from(&line.kind);
         self.first.1.clone_from(&line.first);
+    }
+
+    /// Begins to read once more, from the first line.
+    pub(super) fn begin_again(&mut self) {
+        self.at = 0;
+        self.tokens_at = 0;
+        self.left = self.lines;
     }
 
     fn is_read(&self) -> bool {

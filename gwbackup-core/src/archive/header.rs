@@ -48,8 +48,8 @@ impl Header {
         Ok(Self { suite, ids, commitment, core })
     }
 
-    /// Reads a header. `Corrupt` when it is none, or was written by a newer version. Without a key
-    /// it proves nothing: [`chunk_key`](Self::chunk_key) does.
+    /// Reads a header. `Corrupt` when it is none, or was written by a newer version. It proves
+    /// nothing until [`Archive::open`](super::Archive::open) held it against the data key.
     pub fn parse(bytes: &[u8; LEN]) -> Result<Self> {
         let mut fields = Fields(bytes);
         if fields.take() != MAGIC {

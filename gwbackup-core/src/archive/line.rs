@@ -134,8 +134,7 @@ fn unwritable(key: &Key) -> Error {
 }
 
 fn write(resource: &Resource, document: &str, line: &mut Vec<u8>) -> Result<()> {
-    let doc: &RawValue =
-        serde_json::from_str(document).map_err(|_| unwritable(&resource.key))?;
+    let doc: &RawValue = serde_json::from_str(document).map_err(|_| unwritable(&resource.key))?;
     let att = resource
         .attachments
         .iter()
@@ -180,8 +179,9 @@ fn holes(text: &str, marks: &[Mark]) -> Vec<std::ops::Range<usize>> {
 
 /// Reads a line. Without its secrets each becomes [`Absence::Sealed`].
 pub(crate) fn read(line: &[u8], secrets: Option<&[u8]>) -> Result<Line> {
-    let read: Read<'_> = serde_json::from_slice(line)
-        .map_err(|e| Error::corrupt(format!("a stored line is malformed (column {})", e.column())))?;
+    let read: Read<'_> = serde_json::from_slice(line).map_err(|e| {
+        Error::corrupt(format!("a stored line is malformed (column {})", e.column()))
+    })?;
     let key = Key::new(Kind::new(&read.kind)?, Id::new(&read.id)?);
     if let Some(need) = read.need.first() {
         return Err(Error::corrupt(format!("written by a newer version (needs {need})")).on(&key));
@@ -298,7 +298,8 @@ mod tests {
 
     #[test]
     fn secrets_leave_the_line_and_come_back() {
-        let text = r#"{"a":{"key":"hunter2","n":9007199254740993},"b":["hunter3",{"c":"hunter4"}]}"#;
+        let text =
+            r#"{"a":{"key":"hunter2","n":9007199254740993},"b":["hunter3",{"c":"hunter4"}]}"#;
         let marks = vec![
             Mark::secret("/b/1/c"),
             Mark::secret("/a/key"),

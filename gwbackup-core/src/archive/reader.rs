@@ -7,12 +7,12 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::chunks::{ChunkReader, nonce, read_header};
-use super::entries::{Entries, EntryRef, Frame, Tokens};
+use super::entries::{Entries, EntryRef, Frame, Position, Tokens};
 use super::header::Header;
 use super::index::{self, IndexLine};
 use super::record::{Content, FOOTER, Footer, Head, Unpacker};
 use crate::crypt::{Cipher, DataKey, cipher};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How many secret tokens a line names. `Corrupt` when the line cannot be understood.
 pub type SecretCount = fn(line: &[u8]) -> Result<usize>;
@@ -52,6 +52,8 @@ pub struct Archive<R> {
     padding: (u64, u64),
     description: Vec<u8>,
     head_buffer: Vec<u8>,
+    /// The frame that was last searched.
+    looked_at: (Option<usize>, Frame),
 }
 
 impl<R> fmt::Debug for Archive<R> {
@@ -96,6 +98,7 @@ impl<R: Read + Seek> Archive<R> {
             padding: (0, 0),
             description: Vec::new(),
             head_buffer: Vec::new(),
+            looked_at: (None, Frame::default()),
         };
         archive.read_tail()?;
         Ok(archive)
@@ -127,6 +130,14 @@ impl<R: Read + Seek> Archive<R> {
         Entries::new(self)
     }
 
+    /// The line at a position, which moves on; `None` after the last. As [`Entries::next`].
+    pub(crate) fn next_entry<'a>(
+        &mut self,
+        position: &'a mut Position,
+    ) -> Result<Option<EntryRef<'a>>> {
+        position.next(self)
+    }
+
     /// Reads everything and throws it away; gives the number of lines.
     pub fn verify(&mut self) -> Result<u64> {
         let mut entries = self.entries();
@@ -149,15 +160,40 @@ impl<R: Read + Seek> Archive<R> {
             .index
             .partition_point(|line| (line.kind.as_str(), line.first.as_str()) <= (kind, id));
         let Some(number) = after.checked_sub(1) else { return Ok(None) };
-        let mut frame = Frame::default();
-        let before = self.secrets_before(number)?;
-        self.load(number, before, &mut frame)?;
-        while let Some(entry) = frame.next(self.secret_count)? {
-            if entry.kind == kind && entry.id == id {
-                return found(entry).map(Some);
-            }
+        let (held, mut frame) = std::mem::take(&mut self.looked_at);
+        if held == Some(number) {
+            frame.begin_again();
+        } else {
+            self.load_alone(number, &mut frame)?;
         }
-        Ok(None)
+        let answer = loop {
+            match frame.next(self.secret_count)? {
+                Some(entry) if entry.kind == kind && entry.id == id => {
+                    break found(entry).map(Some);
+                }
+                Some(_) => {}
+                None => break Ok(None),
+            }
+        };
+        // Neighbours are often asked for next.
+        self.looked_at = (Some(number), frame);
+        answer
+    }
+
+    /// Reads a frame without those before it.
+    fn load_alone(&mut self, number: usize, frame: &mut Frame) -> Result<()> {
+        let likely = self.gaps_before(number);
+        let Err(e) = self.load(number, likely, frame) else { return Ok(()) };
+        // A gap may also hold a record that this version skips: then, and only then, the number of
+        // secrets before this frame must be counted from the records themselves.
+        if e.kind() != ErrorKind::Corrupt {
+            return Err(e);
+        }
+        let exact = self.secrets_before(number)?;
+        if exact == likely {
+            return Err(e);
+        }
+        self.load(number, exact, frame).map(drop)
     }
 
     /// Footer, index, description and padding, and that they leave nothing between them.
@@ -202,8 +238,8 @@ impl<R: Read + Seek> Archive<R> {
             let head = self.head(at)?;
             if head.content == content && found.is_none() {
                 found = Some((at, head));
-            } else if head.content != Content::Skippable {
-                return Err(Error::corrupt("the archive's records are out of order"));
+            } else {
+                self.skip(at, head)?;
             }
             at += head.span();
         }
@@ -215,12 +251,19 @@ impl<R: Read + Seek> Archive<R> {
     fn only_skippable(&mut self, mut at: u64, end: u64) -> Result<()> {
         while at < end {
             let head = self.head(at)?;
-            if head.content != Content::Skippable {
-                return Err(Error::corrupt("the archive's records are out of order"));
-            }
+            self.skip(at, head)?;
             at += head.span();
         }
         if at == end { Ok(()) } else { Err(Error::corrupt("a record overlaps the next one")) }
+    }
+
+    /// Steps over a record that may be skipped. Its chunks are opened all the same: what was read to
+    /// the end has no part that nobody looked at.
+    fn skip(&mut self, at: u64, head: Head) -> Result<()> {
+        if head.content != Content::Skippable {
+            return Err(Error::corrupt("the archive's records are out of order"));
+        }
+        self.chunks.check(at, head.span())
     }
 
     fn head(&mut self, at: u64) -> Result<Head> {
@@ -248,13 +291,13 @@ impl<R: Read + Seek> Archive<R> {
         (from, to)
     }
 
-    /// How many records of secrets stand before a frame. Frames without a gap have none, so that
-    /// only the others are looked at.
+    /// How many frames before this one have something between them and the next.
+    fn gaps_before(&self, number: usize) -> u64 {
+        (0..number).map(|before| self.gap(before)).map(|(from, to)| u64::from(from < to)).sum()
+    }
+
+    /// How many records of secrets stand before a frame.
     fn secrets_before(&mut self, number: usize) -> Result<u64> {
-        let (from, to) = self.gap(number);
-        if from == to || self.secrets_key.is_none() {
-            return Ok(0);
-        }
         let mut count = 0;
         for before in 0..number {
             let (from, to) = self.gap(before);

@@ -153,6 +153,24 @@ fn what_was_written_comes_back() {
     }
 }
 
+/// A whole archive that another program made from the format's description, without compression.
+#[test]
+fn an_archive_of_another_writer_is_read() {
+    let text = include_str!("tests/vector.hex").replace('\n', "");
+    let bytes = crate::crypt::hex::decode::<495>(&text).unwrap();
+    let names = |line: &Line| (line.kind.clone(), line.id.clone(), line.secrets.clone());
+    let found: Vec<_> = read_all(&bytes).unwrap().iter().map(names).collect();
+    let expect = |kind: &str, id: &str, secrets: &[&str]| {
+        (kind.to_owned(), id.to_owned(), secrets.iter().map(ToString::to_string).collect())
+    };
+    let expected = [
+        expect("consumer", "a", &["\"s1\""]),
+        expect("consumer", "b", &[]),
+        expect("route", "a", &["12"]),
+    ];
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn an_archive_may_hold_nothing() {
     let (bytes, sealed) = written(&[], ArchiveOptions::default());

@@ -50,7 +50,10 @@ impl View {
             parts.iter().map(Part::open).collect::<Result<_>>()?;
         let description = lookups.first().map(Archive::description).unwrap_or_default();
         let description = serde_json::from_slice(description).map_err(|e| {
-            Error::corrupt(format!("the archive's description is malformed (column {})", e.column()))
+            Error::corrupt(format!(
+                "the archive's description is malformed (column {})",
+                e.column()
+            ))
         })?;
         Ok(Self { parts, lookups: lookups.into_iter().map(Mutex::new).collect(), description })
     }

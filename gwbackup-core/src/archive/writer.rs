@@ -117,6 +117,7 @@ impl<W: Write> ArchiveWriter<W> {
     /// when this returns; making them durable is the caller's part.
     pub fn finish(mut self, description: &[u8]) -> Result<(W, Sealed)> {
         self.end_frame()?;
+        self.enter()?;
         self.record(Content::Description, description, true)?;
         let index = std::mem::take(&mut self.index);
         let footer_index = self.at;
@@ -167,6 +168,7 @@ impl<W: Write> ArchiveWriter<W> {
         if self.frame.lines == 0 {
             return Ok(());
         }
+        self.enter()?;
         let mut frame = std::mem::take(&mut self.frame);
         let offset = self.at;
         let head = self.record(Content::Resources, &frame.plain, frame.compress)?;
@@ -185,19 +187,24 @@ impl<W: Write> ArchiveWriter<W> {
         frame.plain.clear();
         frame.lines = 0;
         self.frame = frame;
+        self.broken = false;
         Ok(())
     }
 
-    /// Writes one record. An error leaves a hole behind, after which nothing may follow.
-    fn record(&mut self, content: Content, plain: &[u8], compress: bool) -> Result<Head> {
+    /// Marks the writer as broken until what follows has gone well: an error on the way leaves a
+    /// hole in the archive, which must never be sealed as whole.
+    fn enter(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.broken, true) {
             return Err(Error::new(ErrorKind::Other, "the archive was given up after an error"));
         }
+        Ok(())
+    }
+
+    fn record(&mut self, content: Content, plain: &[u8], compress: bool) -> Result<Head> {
         let (head, stored) = self.packer.pack(content, plain, compress)?;
         self.chunks.write(&head.to_bytes())?;
         self.chunks.write(stored)?;
         self.at += head.span();
-        self.broken = false;
         Ok(head)
     }
 }

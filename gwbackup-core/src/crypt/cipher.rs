@@ -14,7 +14,6 @@ pub(crate) const TAG: usize = 16;
 
 /// An authenticated cipher with its key and nonce lengths; stored in every header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Suite {
     /// AES-256-GCM: fast where the processor helps, and approved.

@@ -97,7 +97,7 @@ struct Derived {
 
 impl Passphrase {
     /// A passphrase of at least 12 characters; one final line feed is dropped. `KeyUnavailable`
-    /// when it is shorter or not UTF-8. The given text is wiped.
+    /// when it is shorter or not UTF-8. The bytes are wiped when this is dropped.
     pub fn new(text: impl Into<Vec<u8>>) -> Result<Self> {
         Self::build(Zeroizing::new(text.into()), None)
     }

@@ -200,7 +200,7 @@ impl Wrap {
         Err(Error::new(ErrorKind::KeyUnavailable, "the wrap holds another key than it names"))
     }
 
-    /// The first line of the file, without its line feed.
+    /// The first line of the file, without its line feed. `Invalid` beyond 128 KiB.
     pub fn to_line(&self) -> Result<Vec<u8>> {
         let stored = Stored {
             schema: SCHEMA.into(),
@@ -214,8 +214,13 @@ impl Wrap {
             created: self.created,
             wraps: self.entries.iter().map(StoredEntry::from).collect(),
         };
-        serde_json::to_vec(&stored)
-            .map_err(|_| Error::new(ErrorKind::Other, "a wrap could not be written as text"))
+        let line = serde_json::to_vec(&stored)
+            .map_err(|_| Error::new(ErrorKind::Other, "a wrap could not be written as text"))?;
+        if line.len() > FILE {
+            return Err(Error::invalid("a wrap would be larger than 128 KiB")
+                .help("use fewer recipients, or retire some"));
+        }
+        Ok(line)
     }
 
     /// Reads the first line of a file. `Corrupt` when it is malformed, beyond the limits, or

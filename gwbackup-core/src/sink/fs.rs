@@ -43,7 +43,7 @@ const BLOCK: u64 = 1 << 20;
 /// An object is written under a temporary name, made durable, and only then given its own name by
 /// a hard link, so that nobody sees half of it and no name is ever given twice. Nothing below the
 /// directory is reached through a symbolic link. Files are read-only and belong to their writer
-/// alone. The directory itself is made by the first write; until then it reads as empty.
+/// alone, where the file system knows such rights. The directory itself is made by the first write; until then it reads as empty.
 ///
 /// Where the file system knows neither hard links nor a rename that replaces nothing, objects are
 /// made in place, a crash can leave one half written, and [`SinkInfo::exclusive_create`] is false.
@@ -131,13 +131,13 @@ impl DirectorySink {
         let placed = write(&mut file)
             .and_then(|()| file.sync_all().map_err(|e| fault(e, name)))
             .and_then(|()| self.publish(&folder, &temporary, &last, &file, name));
-        let removed = folder.remove(&temporary);
-        placed?;
-        match removed {
-            // A rename has moved it.
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(fault(e, name)),
-            _ => folder.protect(&last, &file).map_err(|e| fault(e, name)),
+        // The object is there or not by now. A name that stays behind is swept a day later (a
+        // rename has moved it), and some file systems know no read-only files.
+        let _ = folder.remove(&temporary);
+        if placed.is_ok() {
+            let _ = folder.protect(&last, &file);
         }
+        placed
     }
 
     fn publish(

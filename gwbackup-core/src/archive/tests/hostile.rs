@@ -102,6 +102,18 @@ fn records_that_may_be_skipped_are_skipped() {
 }
 
 #[test]
+fn damage_in_records_that_may_be_skipped_is_found() {
+    let mut bytes = Forge::default()
+        .frame(A, 1, "r", "a")
+        .record(0x80, &vec![7; 300_000])
+        .frame(B, 1, "r", "b")
+        .end(&[3, 2, 4], &[]);
+    assert_eq!(read_all(&bytes).unwrap().len(), 2);
+    bytes[150_000] ^= 1;
+    refused(&bytes);
+}
+
+#[test]
 fn lines_out_of_order_doubled_or_miscounted_are_refused() {
     let (ab, ba, aa) = ([A, B].concat(), [B, A].concat(), [A, A].concat());
     let end = |forge: &mut Forge| refused(&forge.end(&[3, 2, 4], &[]));
@@ -184,25 +196,60 @@ fn decompression_stops_at_the_declared_size() {
     }
 }
 
+/// Cut before sealing, so that every chunk is in order.
+#[test]
+fn a_payload_that_ends_early_is_refused() {
+    let options = ArchiveOptions { padding: false, ..small_frames() };
+    let whole = payload(&written(&sample(), options).0);
+    for end in 1..whole.len() {
+        refused(&sealed(&whole[..end]));
+    }
+    refused(&sealed(&[whole.as_slice(), &[0]].concat()));
+}
+
+/// Tokens as the content of the archive's `ordinal`-th record of secrets.
+fn sealed_tokens(ordinal: u64, tokens: &[&[u8]]) -> Vec<u8> {
+    let header = Header::new(Suite::Aes256Gcm, ids(), &dek()).unwrap();
+    let mut secrets = Vec::new();
+    let mut encoder = TokenEncoder::new(3).unwrap();
+    for token in tokens {
+        encoder.encode(token, &mut secrets).unwrap();
+    }
+    let key = header.secrets_key(&sdek()).unwrap();
+    let nonce = super::super::chunks::nonce(ordinal, false);
+    crate::crypt::cipher(Suite::Aes256Gcm).seal(&key, &nonce, &mut secrets).unwrap();
+    secrets
+}
+
+fn with_secrets(id: &str, count: usize) -> String {
+    format!("{{\"kind\":\"r\",\"id\":\"{id}\",\"n\":{count}}}\n")
+}
+
 /// Tokens that are not as many as the lines name.
 #[test]
 fn secrets_and_lines_must_agree() {
-    let with = |n: usize, tokens: &[&[u8]]| {
-        let header = Header::new(Suite::Aes256Gcm, ids(), &dek()).unwrap();
-        let mut secrets = Vec::new();
-        let mut encoder = TokenEncoder::new(3).unwrap();
-        for token in tokens {
-            encoder.encode(token, &mut secrets).unwrap();
-        }
-        let key = header.secrets_key(&sdek()).unwrap();
-        let nonce = super::super::chunks::nonce(0, false);
-        crate::crypt::cipher(Suite::Aes256Gcm).seal(&key, &nonce, &mut secrets).unwrap();
-        let text = format!("{{\"kind\":\"r\",\"id\":\"a\",\"n\":{n}}}\n");
+    let with = |count: usize, ordinal: u64| {
         let mut forge = Forge::default();
-        forge.frame(&text, 1, "r", "a").record(5, &secrets);
-        read_all(&forge.end(&[3, 2, 4], &[]))
+        forge.frame(&with_secrets("a", count), 1, "r", "a");
+        read_all(&forge.record(5, &sealed_tokens(ordinal, &[b"1", b"2"])).end(&[3, 2, 4], &[]))
     };
-    assert_eq!(with(2, &[b"1", b"2"]).unwrap()[0].secrets, ["1", "2"]);
-    assert_eq!(with(3, &[b"1", b"2"]).unwrap_err().kind(), ErrorKind::Corrupt);
-    assert_eq!(with(1, &[b"1", b"2"]).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(with(2, 0).unwrap()[0].secrets, ["1", "2"]);
+    for (count, ordinal) in [(3, 0), (1, 0), (0, 0), (2, 1)] {
+        assert_eq!(with(count, ordinal).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}
+
+#[test]
+fn secrets_are_found_behind_records_that_may_be_skipped() {
+    let mut forge = Forge::default();
+    forge.frame(A, 1, "r", "a").record(0x80, b"later");
+    forge.frame(&with_secrets("b", 1), 1, "r", "b").record(5, &sealed_tokens(0, &[b"1"]));
+    forge.record(0x80, b"later").frame(&with_secrets("c", 1), 1, "r", "c");
+    let bytes = forge.record(5, &sealed_tokens(1, &[b"2"])).end(&[3, 2, 4], &[]);
+    let mut archive = opened(&bytes, Some(&sdek())).unwrap();
+    for (id, secrets) in [("a", vec![]), ("b", vec!["1"]), ("c", vec!["2"])] {
+        let found = archive.find("r", id, |entry| Ok(to_line(&entry).secrets)).unwrap();
+        assert_eq!(found.unwrap(), secrets);
+    }
+    assert_eq!(read_all(&bytes).unwrap().len(), 3);
 }

@@ -95,6 +95,17 @@ fn parameters_come_back() {
     assert!(serde_json::from_str::<Argon2Params>(&json.replace("AA==", "==")).is_err());
 }
 
+/// Computed with another implementation of Argon2id.
+#[test]
+fn vector_of_the_derivation() {
+    let params = Argon2Params { m_kib: 20 * 1024, t: 2, p: 4, salt: [1; 16] };
+    let derived = derive(WORDS.as_bytes(), params).unwrap();
+    assert_eq!(
+        crate::crypt::hex::encode(derived.key.expose()),
+        "5b7a3f4a216a39a645fbe1e02ff6e3132305e766b4ef903274062ef6688e077c"
+    );
+}
+
 #[test]
 fn debug_shows_no_word() {
     assert!(!format!("{:?}", provider(WORDS, 1)).contains("horse"));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::crypt::{RecipientKind, RecipientState};
+use crate::crypt::{KeyFile, RecipientKind, RecipientState};
 
 fn bytes<const N: usize>(first: u8) -> [u8; N] {
     std::array::from_fn(|i| first + u8::try_from(i).unwrap())
@@ -87,6 +87,45 @@ fn a_wrap_knows_its_key() {
     wrap.check(&DataKey::new(bytes(0x40))).unwrap();
     let wrong = wrap.check(&DataKey::new(bytes(0x41))).unwrap_err();
     assert_eq!(wrong.kind(), ErrorKind::KeyUnavailable);
+}
+
+#[tokio::test]
+async fn a_wrap_is_opened_by_the_recipient_that_it_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = KeyFile::generate(directory.path().join("key"), None).unwrap();
+    let cx = Context::new();
+    let own = file.recipient(&cx).await.unwrap();
+    let context = KeyContext { purpose: KeyPurpose::Repository, ..context() };
+    let key = DataKey::new(bytes(0x40));
+    let made = |commitment| {
+        let (cx, own, file, key) = (&cx, &own, &file, &key);
+        async move {
+            let mut wrap = Wrap::new(context, 1, commitment, Timestamp::UNIX_EPOCH);
+            wrap.add(own, file.wrap(cx, key, &context).await.unwrap()).unwrap();
+            wrap
+        }
+    };
+    let wrap = made(commitment(context.purpose, &context.repository, &key).unwrap()).await;
+    assert_eq!(wrap.open(&cx, &file, &own).await.unwrap().expose(), key.expose());
+    for stranger in [recipient("other", 1), Recipient { version: 2, ..own.clone() }] {
+        let error = wrap.open(&cx, &file, &stranger).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::KeyUnavailable);
+    }
+    let other = made([7; 32]).await;
+    let error = other.open(&cx, &file, &own).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::KeyUnavailable, "it is not the key that the wrap names");
+}
+
+#[test]
+fn a_wrap_holds_so_many_recipients_and_each_once() {
+    let mut wrap = sample();
+    assert!(wrap.add(&recipient("other", 3), WrapBody::new("kms", [1])).is_err());
+    assert!(wrap.add(&recipient("long", 1), WrapBody::new("kms", [0; BODY + 1])).is_err());
+    for number in 3..=32 {
+        wrap.add(&recipient("many", number), WrapBody::new("kms", [0; BODY])).unwrap();
+    }
+    assert!(wrap.add(&recipient("many", 33), WrapBody::new("kms", [1])).is_err());
+    assert_eq!(wrap.to_line().unwrap_err().kind(), ErrorKind::Invalid, "larger than a file may be");
 }
 
 #[test]

@@ -49,6 +49,22 @@ fn a_full_disk_is_told_with_advice() {
 }
 
 #[tokio::test]
+async fn a_write_that_is_cancelled_half_way_leaves_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let sink = sink(scratch.path()).await;
+    let token = tokio_util::sync::CancellationToken::new();
+    let cx = Context::new().with_cancellation(token.clone());
+    let body = Body::from(vec![1; 3 << 20]);
+    let written = sink.place(&name("data/a"), |file| {
+        fill(file, &Context::new(), &body)?;
+        token.cancel();
+        fill(file, &cx, &body)
+    });
+    assert_eq!(written.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert!(files(&scratch.path().join("data")).is_empty());
+}
+
+#[tokio::test]
 async fn an_object_is_no_folder() {
     let scratch = tempfile::tempdir().unwrap();
     let sink = sink(scratch.path()).await;

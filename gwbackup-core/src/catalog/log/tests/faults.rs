@@ -35,7 +35,12 @@ impl Sink for Flaky {
         self.faults.around("put", name.as_str(), self.inner.put(cx, name, body)).await
     }
 
-    async fn get(&self, cx: &Context, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes> {
+    async fn get(
+        &self,
+        cx: &Context,
+        name: &ObjectName,
+        range: Option<Range<u64>>,
+    ) -> Result<Bytes> {
         self.faults.around("get", name.as_str(), self.inner.get(cx, name, range)).await
     }
 
@@ -85,7 +90,11 @@ async fn any_call_may_fail_or_lose_its_answer() {
                 }
                 let events = read(&rig.mirrored()).await.unwrap();
                 let ids: Vec<_> = events.iter().map(|event| event.id).collect();
-                assert_eq!(ids, drafts.each_ref().map(EventDraft::id), "{fault:?} at call {number}");
+                assert_eq!(
+                    ids,
+                    drafts.each_ref().map(EventDraft::id),
+                    "{fault:?} at call {number}"
+                );
                 assert!(rig.mirrored().integrity(&Context::new()).await.unwrap().is_whole());
                 if faults.calls() < number {
                     assert!(number > 10, "the rule was never reached");
