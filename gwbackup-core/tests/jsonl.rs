@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
+use gwbackup_core::connect::{Connectors, Settings};
 use gwbackup_core::context::Context;
 use gwbackup_core::jsonl;
 use gwbackup_core::model::{
@@ -17,7 +18,7 @@ use gwbackup_core::model::{
 };
 use gwbackup_core::source::{BoxStream, Source as _};
 use gwbackup_core::target::{States, StepLog, Target as _};
-use gwbackup_core::testing::conformance::{self, SourceFixture};
+use gwbackup_core::testing::conformance::{self, SourceFixture, TargetFixture};
 use gwbackup_core::whole_file::FileGateway;
 use gwbackup_core::{Error, ErrorKind, Result};
 
@@ -417,4 +418,30 @@ async fn keeps_the_promises_of_a_source() {
         async move { SourceFixture { source, touch: Some(touch) } }
     })
     .await;
+}
+
+#[tokio::test]
+async fn keeps_the_promises_of_a_target() {
+    let dir = Dir::with(&format!("{SERVICE}\n{ROUTE}\n"));
+    conformance::target(|| {
+        let edit: conformance::Edit = Box::new(|resource| {
+            let body = resource.document.get("/body")?;
+            let body = if body == "{}" { "[]" } else { "{}" };
+            resource.document.with_values(&[("/body".into(), body.into())]).ok()
+        });
+        let target = Arc::new(dir.gateway());
+        async move { TargetFixture { target, edit } }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_url_or_a_path_opens_a_gateway() {
+    let dir = Dir::with(SERVICE);
+    let connectors = Connectors::new();
+    let path = dir.file.to_str().unwrap();
+    for value in [path.to_owned(), format!("jsonl://{path}")] {
+        let gateway = connectors.target(&value, &Settings::new()).await.unwrap();
+        assert_eq!(gateway.address(), format!("jsonl://{path}"));
+    }
 }
