@@ -17,7 +17,8 @@ use gwbackup_core::model::{
     Rules, Scope, Side, Step, To, Undo,
 };
 use gwbackup_core::source::{BoxStream, Source as _};
-use gwbackup_core::target::{States, StepLog, Target as _};
+use gwbackup_core::target::{States, Target as _};
+use gwbackup_core::testing::Notes;
 use gwbackup_core::testing::conformance::{self, SourceFixture, TargetFixture};
 use gwbackup_core::whole_file::FileGateway;
 use gwbackup_core::{Error, ErrorKind, Result};
@@ -112,15 +113,6 @@ impl Sides {
     }
 }
 
-struct NoLog;
-
-#[async_trait]
-impl StepLog for NoLog {
-    async fn checkpoint(&self, _note: serde_json::Value) -> Result<()> {
-        Ok(())
-    }
-}
-
 fn change(no: u32, key: &str, action: Action) -> Change {
     Change {
         no: ChangeNo(no),
@@ -146,7 +138,7 @@ async fn apply(
     assert_eq!(groups[0].rewrites, Some(Scope::everything()));
     assert_eq!(groups[0].changes, changes.iter().map(|c| c.no).collect::<Vec<_>>());
     let step = Step { token: "t".into(), changes, rewrites: groups[0].rewrites.clone(), attempt };
-    let receipt = gateway.apply(&cx, &description, &step, sides, &NoLog).await?;
+    let receipt = gateway.apply(&cx, &description, &step, sides, &Notes::default()).await?;
     let outcome = |o: &gwbackup_core::model::Outcome| {
         let effect = match &o.effect {
             Effect::Created => "created",

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -347,7 +348,7 @@ fn depth_and_aliases_are_bounded() {
     let mut laughs = String::from("_format_version: \"3.0\"\n_a0: &a0 [x, x]\n");
     for n in 1..40 {
         let before = n - 1;
-        laughs += &format!("_a{n}: &a{n} [*a{before}, *a{before}]\n");
+        writeln!(laughs, "_a{n}: &a{n} [*a{before}, *a{before}]").unwrap();
     }
     let error = read(KongFile::Yaml, &laughs).unwrap_err();
     assert!(error.to_string().contains("alias") || error.to_string().contains("anchor"), "{error}");
