@@ -14,6 +14,7 @@ use ::url::Url;
 
 use crate::crypt::KeyProvider;
 use crate::error::{Error, ErrorKind, Result};
+use crate::jsonl;
 use crate::sink::{DirectorySink, MemorySink, Sink};
 use crate::source::Source;
 use crate::target::Target;
@@ -115,7 +116,7 @@ pub struct Connectors {
 }
 
 impl Connectors {
-    /// The core's own: `file:` and `memory:` sinks. All `memory:` URLs of one name give the same
+    /// The core's own: `file:` and `memory:` sinks, and `jsonl:` gateways. All `memory:` URLs of one name give the same
     /// sink, as long as they are asked of this value or its clones.
     pub fn new() -> Self {
         let memories: Arc<Mutex<BTreeMap<String, MemorySink>>> = Arc::default();
@@ -124,6 +125,10 @@ impl Connectors {
                 let sink = DirectorySink::open(local_path(&url)?).await?;
                 Ok(Arc::new(sink) as Arc<dyn Sink>)
             })
+            .add_target("jsonl", |url, _| async move {
+                Ok(Arc::new(jsonl::open(local_path(&url)?)?) as Arc<dyn Target>)
+            })
+            .add_path_suffix("jsonl", "jsonl")
             .add_sink("memory", move |url, _| {
                 let mut memories = memories.lock().unwrap_or_else(PoisonError::into_inner);
                 let name = url.path().to_owned();

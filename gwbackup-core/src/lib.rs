@@ -7,6 +7,7 @@ pub mod connect;
 pub mod context;
 pub mod crypt;
 pub mod error;
+pub mod jsonl;
 pub mod model;
 pub mod observe;
 pub mod plan;
@@ -18,5 +19,6 @@ pub mod target;
 pub mod vault;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod whole_file;
 
 pub use error::{Error, ErrorKind, Result};

@@ -23,14 +23,13 @@ pub use resource::{
     Absence, Attachment, Coding, Mark, Part, Place, Reference, Resource, Role, Says, To,
 };
 pub use rules::Rules;
-pub(crate) use rules::absent_places;
 pub use schema::{
     HandleSpec, KindSpec, Member, MemberRule, Presence, RefSpec, Replace, Restore, Schema,
     TextScan, Verbs, Within,
 };
 pub use snapshot::{MemorySnapshot, Snapshot};
 
-pub(crate) use canonical::decode;
+pub(crate) use canonical::{decode, encode};
 pub(crate) use change::pairs;
 pub(crate) use rules::absent_places;
 pub(crate) use scan::{Edit, Matcher, apply as apply_edits, elements, members, push_segment};

@@ -272,11 +272,11 @@ fn reference(spec: &RefSpec, text: &str, hit: &Hit<'_>) -> Option<Reference> {
     } else {
         Some(u32::try_from(spec.prefix.len()).ok()?..u32::try_from(whole.len()).ok()?)
     };
-    let kinds = if spec.kinds.is_empty() {
-        vec![named_kind(spec, hit.pointer)?]
-    } else {
-        spec.kinds.clone()
-    };
+    let kinds =
+        if spec.kinds.is_empty() { named_kinds(spec, hit.pointer) } else { spec.kinds.clone() };
+    if kinds.is_empty() {
+        return None;
+    }
     Some(Reference {
         at: Place {
             pointer: hit.pointer.to_owned(),
@@ -294,12 +294,15 @@ fn reference(spec: &RefSpec, text: &str, hit: &Hit<'_>) -> Option<Reference> {
     })
 }
 
-/// The kind that the member itself names: the last segment that is no array index.
-fn named_kind(spec: &RefSpec, pointer: &str) -> Option<Kind> {
+/// The kinds that the member itself names, by the last segment that is no array index: its name,
+/// then what follows each underscore (`client_certificate` may name a `certificate`).
+fn named_kinds(spec: &RefSpec, pointer: &str) -> Vec<Kind> {
     let pattern: Vec<_> = segments(&spec.at).collect();
     let concrete: Vec<_> = segments(pointer).collect();
-    let at = pattern.iter().zip(&concrete).rposition(|(p, c)| p != "*" || Kind::new(c).is_ok())?;
-    Kind::new(&concrete[at]).ok()
+    let at = pattern.iter().zip(&concrete).rposition(|(p, c)| p != "*" || Kind::new(c).is_ok());
+    let Some(name) = at.and_then(|at| concrete.get(at)) else { return Vec::new() };
+    let endings = name.match_indices('_').filter_map(|(at, _)| name.get(at + 1..));
+    std::iter::once(name.as_str()).chain(endings).filter_map(|n| Kind::new(n).ok()).collect()
 }
 
 #[cfg(test)]

@@ -126,7 +126,8 @@ pub struct RefSpec {
     #[serde(default)]
     pub prefix: String,
     /// The kinds that it may name. Empty: the kind is called like the last literal segment of `at`,
-    /// or like the member itself where that segment is `*`.
+    /// or like the member itself where that segment is `*`; or like the end of that name after an
+    /// underscore (`client_certificate` may name a `certificate`).
     pub kinds: Vec<Kind>,
     /// By which handle.
     pub handle: HandleName,

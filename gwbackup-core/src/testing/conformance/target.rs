@@ -49,8 +49,7 @@ where
     let rules = Rules::new(Arc::clone(&description.schema));
     let mut trial = Trial { target: &*target, cx, description, rules, edit: &edit, steps: 0 };
     trial.arranging_and_validating().await;
-    let mut kinds: Vec<_> = trial.description.schema.kinds.iter().map(|s| s.kind.clone()).collect();
-    kinds.dedup();
+    let kinds: BTreeSet<_> = trial.read().await.into_keys().map(|key| key.kind).collect();
     let mut tried = 0;
     for kind in kinds {
         let all = trial.read().await;

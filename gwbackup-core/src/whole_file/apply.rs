@@ -1,0 +1,184 @@
+//! The one step of a restore: compare, then replace.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+use super::place::{Digest, moved};
+use super::read::{BATCHES, Batch};
+use super::{FileGateway, blocking, joined};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{
+    Action, Attempt, Description, Effect, Key, Outcome, Resource, Rules, Scope, Side, Step,
+    StepReceipt, absent_places,
+};
+use crate::target::States;
+
+pub(super) async fn apply(
+    gateway: &FileGateway,
+    description: &Description,
+    step: &Step,
+    states: &dyn States,
+) -> Result<StepReceipt> {
+    let rules = Rules::new(Arc::clone(&description.schema));
+    let first = step.attempt == Attempt::First;
+    let before = if first { compare(gateway, &rules, states, Side::Before).await? } else { None };
+    if before.is_none() {
+        if compare(gateway, &rules, states, Side::After).await?.is_some() {
+            return Ok(receipt(step, |_| Effect::AlreadyThere));
+        }
+        if first {
+            return Err(moved());
+        }
+    }
+    let this = gateway.clone();
+    feed(states, Side::After, move |resources| {
+        this.place.replace(before, |out| this.format.write(resources, out))
+    })
+    .await?;
+    Ok(receipt(step, |action| match action {
+        Action::Create => Effect::Created,
+        Action::Delete => Effect::Deleted,
+        Action::Undelete => Effect::Undeleted,
+        Action::Update | Action::Replace | Action::Reset => Effect::Updated,
+    }))
+}
+
+fn receipt(step: &Step, effect: impl Fn(Action) -> Effect) -> StepReceipt {
+    let outcomes = step.changes.iter().map(|change| Outcome {
+        there: change.there.clone(),
+        ..Outcome::new(change.key.clone(), effect(change.action))
+    });
+    StepReceipt { outcomes: outcomes.collect() }
+}
+
+/// What is expected of one resource.
+struct Expected {
+    content: u128,
+    /// Pointers whose value is not here, so that nothing can be expected of them.
+    absent: Option<Box<[String]>>,
+}
+
+/// The content of the file, if it holds exactly the state of that side.
+///
+/// Keeps digests alone, so that a million resources fit.
+async fn compare(
+    gateway: &FileGateway,
+    rules: &Rules,
+    states: &dyn States,
+    side: Side,
+) -> Result<Option<Digest>> {
+    let mut expected = HashMap::new();
+    let mut state = states.read(side, &Scope::everything());
+    while let Some(resolved) = state.next().await {
+        let resource = resolved?.resource;
+        let absent: Vec<String> = absent_places(&resource).map(str::to_owned).collect();
+        let content = content(rules, &resource, &absent);
+        let absent = (!absent.is_empty()).then(|| absent.into_boxed_slice());
+        expected.insert(name(&resource.key), Expected { content, absent });
+    }
+    let (gateway, rules) = (gateway.clone(), rules.clone());
+    blocking(move || {
+        let mut equal = true;
+        let digest = gateway.resources(&mut |resource| {
+            let same = expected.remove(&name(&resource.key)).is_some_and(|expected| {
+                let absent = expected.absent.as_deref().unwrap_or_default();
+                content(&rules, &resource, absent) == expected.content
+            });
+            equal &= same;
+            Ok(())
+        })?;
+        Ok((equal && expected.is_empty()).then_some(digest))
+    })
+    .await
+}
+
+fn name(key: &Key) -> u128 {
+    short(Sha256::digest(key.to_string()).into())
+}
+
+fn content(rules: &Rules, resource: &Resource, absent: &[String]) -> u128 {
+    let mut digest = Sha256::new();
+    let mut add = |bytes: &[u8]| {
+        // Lengths keep "ab" + "c" and "a" + "bc" apart.
+        digest.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(bytes);
+    };
+    add(rules.comparable(resource, &[], absent).as_str().as_bytes());
+    for attachment in &resource.attachments {
+        add(attachment.name.as_bytes());
+        add(attachment.media_type.as_bytes());
+        add(&attachment.bytes);
+    }
+    short(digest.finalize().into())
+}
+
+/// Half of a SHA-256: no two of a gateway's resources meet by chance or on purpose.
+fn short([high @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _]: [u8; 32]) -> u128 {
+    u128::from_be_bytes(high)
+}
+
+enum Fed {
+    Some(Batch),
+    Broken(Error),
+    /// Everything came. A channel that ends without it was dropped on the way.
+    All,
+}
+
+/// Runs `work` on a thread with the resources of one side, sorted by key.
+pub(super) async fn feed(
+    states: &dyn States,
+    side: Side,
+    work: impl FnOnce(&mut dyn Iterator<Item = Result<Resource>>) -> Result<()> + Send + 'static,
+) -> Result<()> {
+    let (sender, mut receiver) = mpsc::channel(BATCHES);
+    let worker = tokio::task::spawn_blocking(move || {
+        let mut batch = Vec::new().into_iter();
+        let mut ended = false;
+        let mut resources = std::iter::from_fn(move || {
+            while !ended {
+                if let Some(resource) = batch.next() {
+                    return Some(Ok(resource));
+                }
+                match receiver.blocking_recv() {
+                    Some(Fed::Some(next)) => batch = next.items.into_iter(),
+                    Some(Fed::All) => ended = true,
+                    Some(Fed::Broken(error)) => {
+                        ended = true;
+                        return Some(Err(error));
+                    }
+                    None => {
+                        ended = true;
+                        let message = "the step was dropped while it ran";
+                        return Some(Err(Error::new(ErrorKind::Cancelled, message)));
+                    }
+                }
+            }
+            None
+        });
+        work(&mut resources)
+    });
+    // A send fails only after the worker has ended; its result says why.
+    let mut batch = Batch::default();
+    let mut state = states.read(side, &Scope::everything());
+    let last = loop {
+        let full = match state.next().await {
+            Some(Ok(resolved)) => batch.push(resolved.resource),
+            Some(Err(error)) => break Fed::Broken(error),
+            None => {
+                let _ = sender.send(Fed::Some(std::mem::take(&mut batch))).await;
+                break Fed::All;
+            }
+        };
+        if let Some(full) = full
+            && sender.send(Fed::Some(full)).await.is_err()
+        {
+            break Fed::All;
+        }
+    };
+    let _ = sender.send(last).await;
+    joined(worker.await)
+}

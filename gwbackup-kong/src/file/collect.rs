@@ -1,0 +1,256 @@
+//! From a file's tree to resources in the Admin API's form.
+
+use std::collections::{HashMap, HashSet};
+
+use gwbackup_core::model::{Document, Id, Key, Kind, Resource};
+use gwbackup_core::{Error, Result};
+use uuid::{Uuid, uuid};
+
+use super::settings;
+use crate::node::{Map, Node, get, set, take};
+use crate::schema::{ROWS, Row};
+
+/// The name space from which Kong derives the ids of entities without one.
+const ENTITIES: Uuid = uuid!("fd02801f-0957-4a15-a55a-c8d9606f30b5");
+
+/// Gives every resource of a declarative file to `found`.
+pub(super) fn collect(root: Node, found: &mut dyn FnMut(Resource) -> Result<()>) -> Result<()> {
+    let Node::Map(members) = root else { return Err(no_kong_file()) };
+    if get(&members, "_format_version").is_none_or(Node::is_null) {
+        return Err(no_kong_file());
+    }
+    let mut file = File::default();
+    let mut own = Map::new();
+    for (name, value) in members {
+        match value {
+            value if name.starts_with('_') => own.push((name, value)),
+            Node::List(items) => file.list(&name, items)?,
+            value if value.is_null() => {}
+            _ => {
+                return Err(Error::invalid("a member of a Kong file that is no list of entities")
+                    .on(shown(&name)));
+            }
+        }
+    }
+    found(settings(&Node::Map(own))?)?;
+    let File { mut entities, mut other, known } = file;
+    for entity in &mut entities {
+        entity.resolve(&known)?;
+    }
+    for entity in entities {
+        found(resource(entity.row.kind, &entity.id, entity.members)?)?;
+    }
+    while let Some((kind, id, members)) = other.pop() {
+        found(resource(&kind, &id, members)?)?;
+    }
+    Ok(())
+}
+
+fn no_kong_file() -> Error {
+    Error::invalid("this is no declarative file of Kong: it has no `_format_version`")
+        .help("expected is a mapping like the output of `kong config db_export` or `deck dump`")
+}
+
+/// A name as an error may show it.
+fn shown(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+fn resource(kind: &str, id: &str, members: Map) -> Result<Resource> {
+    let malformed = |error: Error| error.on(shown(kind));
+    let key = Key::new(Kind::new(kind).map_err(malformed)?, Id::of([id]).map_err(malformed)?);
+    let document = Document::parse(&Node::Map(members).json()).map_err(|e| e.on(&key))?;
+    Ok(Resource::new(key, document))
+}
+
+#[derive(Default)]
+struct File {
+    entities: Vec<Entity>,
+    /// Entities of collections that the table does not know.
+    other: Vec<(String, String, Map)>,
+    known: Known,
+}
+
+struct Entity {
+    row: &'static Row,
+    id: String,
+    members: Map,
+}
+
+/// What foreign keys may name: for each kind, its ids, and ids by name.
+#[derive(Default)]
+struct Known {
+    ids: HashSet<(&'static str, String)>,
+    names: HashMap<(&'static str, String), String>,
+}
+
+impl File {
+    fn list(&mut self, name: &str, items: Vec<Node>) -> Result<()> {
+        let row = Row::of_collection(name);
+        let mut seen = HashSet::new();
+        for item in items {
+            let Node::Map(members) = item else {
+                return Err(Error::invalid(
+                    "a list of a Kong file holds something that is no entity",
+                )
+                .on(shown(name)));
+            };
+            if let Some(row) = row {
+                self.entity(row, members, None)?;
+                continue;
+            }
+            let id = id_in(&members, "id")?.unwrap_or_else(|| by_content(name, &members));
+            if !seen.insert(id.clone()) {
+                return Err(doubled(name, &id));
+            }
+            self.other.push((name.to_owned(), id, members));
+        }
+        Ok(())
+    }
+
+    /// Takes an entity and what is nested in it.
+    fn entity(
+        &mut self,
+        row: &'static Row,
+        mut members: Map,
+        parent: Option<(&'static str, &str)>,
+    ) -> Result<()> {
+        if let Some((member, id)) = parent
+            && get(&members, member).is_none_or(Node::is_null)
+        {
+            set(&mut members, member, Node::Text(id.to_owned()));
+        }
+        let mut nested = Vec::new();
+        for child in ROWS {
+            let Some(member) = child.parent_member(row) else { continue };
+            // A certificate may also list the names of its SNIs, which are no entities.
+            let entities = matches!(get(&members, child.collection),
+                Some(Node::List(items)) if items.iter().any(|i| matches!(i, Node::Map(_))));
+            if entities && let Some(Node::List(items)) = take(&mut members, child.collection) {
+                nested.push((child, member, items));
+            }
+        }
+        let id = match id_in(&members, row.primary)? {
+            Some(id) => id,
+            None => derived(row, &members),
+        };
+        for (child, member, items) in nested {
+            for item in items {
+                let Node::Map(members) = item else {
+                    return Err(Error::invalid("a nested list holds something that is no entity")
+                        .on(format!("{}/{}", row.kind, shown(&id))));
+                };
+                self.entity(child, members, Some((member, &id)))?;
+            }
+        }
+        if !self.known.ids.insert((row.kind, id.clone())) {
+            return Err(doubled(row.kind, &id));
+        }
+        for member in row.unique {
+            if let Some(name) = get(&members, member).and_then(Node::text) {
+                self.known.names.entry((row.kind, name.to_owned())).or_insert_with(|| id.clone());
+            }
+        }
+        if row.primary == "id" {
+            set(&mut members, "id", Node::Text(id.clone()));
+        }
+        self.entities.push(Entity { row, id, members });
+        Ok(())
+    }
+}
+
+fn doubled(kind: &str, id: &str) -> Error {
+    Error::invalid("the same entity stands twice in the file")
+        .on(format!("{}/{}", shown(kind), shown(id)))
+        .help("remove one of the two, or give each an id of its own")
+}
+
+/// The id that an entity has itself.
+fn id_in(members: &Map, primary: &str) -> Result<Option<String>> {
+    match get(members, primary) {
+        None => Ok(None),
+        Some(value) if value.is_null() => Ok(None),
+        Some(Node::Text(id)) if !id.is_empty() => Ok(Some(id.clone())),
+        Some(_) => Err(Error::invalid("an entity whose id is no text")),
+    }
+}
+
+/// The id of an entity without one: Kong's own where Kong derives it from unique members, so that
+/// the id is the one that a running node shows; else one from the content.
+fn derived(row: &Row, members: &Map) -> String {
+    let space = Uuid::new_v5(&ENTITIES, row.collection.as_bytes());
+    let text = |member: &str| get(members, member).and_then(Node::text);
+    let key = if let Some(name) = row.unique.first().and_then(|member| text(member)) {
+        Some(name.to_owned())
+    } else if row.kind == "target" {
+        // The one name that is unique below its parent alone.
+        text("target").zip(text("upstream")).map(|(target, parent)| format!("{target}:{parent}"))
+    } else if row.together.is_empty() {
+        None
+    } else {
+        let parts = row.together.iter().map(|member| match get(members, member) {
+            None => Some(""),
+            Some(value) if value.is_null() => Some(""),
+            Some(value) => value.text(),
+        });
+        let parts: Option<Vec<&str>> = parts.collect();
+        parts
+            .filter(|parts| parts.iter().any(|part| !part.is_empty()))
+            .map(|parts| format!("{}:{}", row.collection, parts.join(":")))
+    };
+    match key {
+        Some(key) => Uuid::new_v5(&space, key.as_bytes()).to_string(),
+        None => by_content(row.collection, members),
+    }
+}
+
+fn by_content(collection: &str, members: &Map) -> String {
+    let space = Uuid::new_v5(&ENTITIES, collection.as_bytes());
+    let mut sorted = members.clone();
+    sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    Uuid::new_v5(&space, Node::Map(sorted).json().as_bytes()).to_string()
+}
+
+impl Entity {
+    /// Rewrites foreign keys to objects with the id.
+    fn resolve(&mut self, known: &Known) -> Result<()> {
+        for foreign in self.row.foreign {
+            let Some((_, value)) = self.members.iter_mut().find(|(n, _)| n == foreign.member)
+            else {
+                continue;
+            };
+            let id = match value {
+                value if value.is_null() => continue,
+                Node::Text(text) => known.id(foreign.kind, text),
+                Node::Map(members) => match get(members, "id").and_then(Node::text) {
+                    Some(id) => Some(id.to_owned()),
+                    None => Row::of_kind(foreign.kind)
+                        .and_then(|row| row.unique.iter().find_map(|m| get(members, m)?.text()))
+                        .and_then(|name| known.id(foreign.kind, name)),
+                },
+                _ => None,
+            };
+            let Some(id) = id else {
+                let (member, kind) = (foreign.member, foreign.kind);
+                return Err(Error::invalid(format!(
+                    "`{member}` names no {kind} that the file holds"
+                ))
+                .on(format!("{}/{}", self.row.kind, shown(&self.id)))
+                .help(format!("name a {kind} of the same file, or give its id")));
+            };
+            *value = Node::Map(vec![("id".into(), Node::Text(id))]);
+        }
+        Ok(())
+    }
+}
+
+impl Known {
+    /// The id that a foreign key means: an id or a name of the file, or a UUID that is elsewhere.
+    fn id(&self, kind: &'static str, text: &str) -> Option<String> {
+        let name = (kind, text.to_owned());
+        if self.ids.contains(&name) {
+            return Some(name.1);
+        }
+        self.names.get(&name).cloned().or_else(|| Uuid::try_parse(text).ok().map(|_| name.1))
+    }
+}
