@@ -35,7 +35,7 @@ pub use manifest::{
 };
 pub use reader::{Archive, Expected, SecretCount};
 pub use secrets::{TokenDecoder, TokenEncoder};
-pub(crate) use view::Part;
+pub(crate) use view::{Lines, Part};
 pub use view::View;
 pub use writer::ArchiveWriter;
 

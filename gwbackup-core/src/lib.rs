@@ -1,6 +1,7 @@
 //! core
 
 pub mod archive;
+pub mod backup;
 pub mod catalog;
 pub mod clock;
 pub mod connect;

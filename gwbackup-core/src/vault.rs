@@ -22,7 +22,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::sink::Sink;
 
 pub use create::{Created, NewRepository};
-pub(crate) use objects::{archive_name, base_name, journal_name};
+pub(crate) use create::stamp;
+pub(crate) use objects::{Found, archive_name, base_name, journal_name, manifest_name};
 pub(crate) use open::Opening;
 
 /// One place of the repository, with what its owner says about it.

@@ -27,6 +27,11 @@ impl Part {
         Self { spool, expected, keys: Arc::new((dek, sdek)) }
     }
 
+    /// Whether its secrets can be read.
+    pub(crate) fn has_secrets_key(&self) -> bool {
+        self.keys.1.is_some()
+    }
+
     pub(crate) fn open(&self) -> Result<Archive<SpoolReader>> {
         let (dek, sdek) = (&self.keys.0, self.keys.1.as_ref());
         Archive::open(self.spool.reader(), &self.expected, dek, sdek, secret_count)
@@ -56,6 +61,12 @@ impl View {
             ))
         })?;
         Ok(Self { parts, lookups: lookups.into_iter().map(Mutex::new).collect(), description })
+    }
+
+    /// The lines of the archive itself, without its base.
+    pub(crate) fn own_lines(&self) -> Result<Lines> {
+        let own = self.parts.first().ok_or_else(|| Error::corrupt("a view without an archive"))?;
+        own.open().map(Lines::new)
     }
 
     /// What the archive says about itself.
@@ -104,14 +115,19 @@ impl Snapshot for View {
 }
 
 /// The lines of one archive, owned.
-struct Lines {
+pub(crate) struct Lines {
     archive: Archive<SpoolReader>,
     position: super::Position,
 }
 
 impl Lines {
-    fn new(archive: Archive<SpoolReader>) -> Self {
+    pub(crate) fn new(archive: Archive<SpoolReader>) -> Self {
         Self { archive, position: super::Position::default() }
+    }
+
+    /// The next line as it is stored.
+    pub(crate) fn next_raw(&mut self) -> Result<Option<super::EntryRef<'_>>> {
+        self.archive.next_entry(&mut self.position)
     }
 
     fn next(&mut self) -> Result<Option<Line>> {

@@ -103,6 +103,8 @@ pub enum Cause {
     Torn,
     /// Reading it failed for good.
     Failed,
+    /// It was left out on purpose, by a selection.
+    Excluded,
 }
 
 /// Kinds and/or subtrees; empty means everything.

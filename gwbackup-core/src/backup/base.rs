@@ -1,0 +1,151 @@
+//! Whether a backup can build on an earlier full one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BackupOptions, BackupType};
+use crate::archive::{Part, View};
+use crate::catalog::{Deletion, RecoveryPoint, State};
+use crate::context::Context;
+use crate::error::{ErrorKind, Result};
+use crate::model::{Description, Key, Revision, Snapshot as _};
+use crate::sink::blocking;
+use crate::source::{Known, Source};
+use crate::vault::{Found, Vault};
+
+/// Incrementals that one full carries.
+const MAX_DEPENDANTS: usize = 100;
+/// Age at which a new full is made.
+const FULL_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A full backup, read and found good.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub(crate) found: Found,
+    pub(crate) part: Part,
+    pub(crate) view: Arc<View>,
+    revisions: Option<Arc<Revisions>>,
+}
+
+impl Base {
+    /// What it holds, for sources that can leave out what did not move.
+    pub(crate) fn known(&self) -> Option<Arc<dyn Known>> {
+        self.revisions.clone().map(|revisions| revisions as Arc<dyn Known>)
+    }
+}
+
+#[derive(Debug)]
+struct Revisions(HashMap<Key, Revision>);
+
+impl Known for Revisions {
+    fn has(&self, key: &Key, revision: &Revision) -> bool {
+        self.0.get(key) == Some(revision)
+    }
+}
+
+/// The base to build on, or why there is none where one was wanted.
+pub(crate) async fn choose(
+    vault: &Vault,
+    cx: &Context,
+    source: &dyn Source,
+    description: &Description,
+    options: &BackupOptions,
+) -> Result<(Option<Base>, Option<String>)> {
+    if options.kind == BackupType::Full {
+        return Ok((None, None));
+    }
+    if !options.only.is_empty() || options.without_secrets {
+        return Ok((None, Some("a selection stands alone".to_owned())));
+    }
+    let state = match vault.state(cx).await {
+        Ok(state) => state,
+        Err(e) if e.kind() == ErrorKind::Unavailable => {
+            return Ok((None, Some("the log is not available".to_owned())));
+        }
+        Err(e) => return Err(e),
+    };
+    let ours = |point: &&RecoveryPoint| {
+        point.facts.application == options.application
+            && point.facts.environment == options.environment
+            && point.deletion == Deletion::None
+            && matches!(point.state(cx.now()), State::Success | State::Partial)
+    };
+    let fulls = || state.listed().filter(ours).filter(|point| point.facts.kind == "full");
+    let Some(full) = fulls().max_by_key(|point| point.committed) else {
+        // The first backup is a full one; nothing to explain.
+        return Ok((None, None));
+    };
+    let dependants: Vec<&RecoveryPoint> =
+        state.listed().filter(|point| point.facts.base == Some(full.backup)).collect();
+    let grown: u64 = dependants.iter().map(|point| point.facts.size).sum();
+    let age = full.committed.map(|at| cx.now().duration_since(at));
+    let old = age.is_none_or(|age| age.unsigned_abs() > FULL_EVERY && age.is_positive());
+    let why = if dependants.len() >= MAX_DEPENDANTS {
+        Some(format!("the last full carries {} incrementals", dependants.len()))
+    } else if grown >= full.facts.size && !dependants.is_empty() {
+        Some("the incrementals have grown as large as their full".to_owned())
+    } else if old {
+        Some("the last full is older than 7 days".to_owned())
+    } else {
+        None
+    };
+    if let Some(why) = why {
+        return Ok((None, Some(why)));
+    }
+    match open(vault, cx, full).await {
+        Ok(base) => {
+            let details = &base.view.description().details;
+            if details.id_scheme != description.schema.id_scheme {
+                return Ok((None, Some("ids are formed in another way now".to_owned())));
+            }
+            if details.gateway != source.address() {
+                return Ok((None, Some("the last full is of another gateway".to_owned())));
+            }
+            if details.gaps.iter().any(|gap| gap.cause == crate::model::Cause::Excluded)
+                || details.without_secrets
+            {
+                return Ok((None, Some("the last full is a selection".to_owned())));
+            }
+            Ok((Some(base), None))
+        }
+        Err(e) if e.kind() == ErrorKind::Cancelled => Err(e),
+        Err(e) => Ok((None, Some(format!("the last full cannot be read: {e}")))),
+    }
+}
+
+/// Reads the full backup from a copy that has it whole; every copy must have it at the right size.
+async fn open(vault: &Vault, cx: &Context, full: &RecoveryPoint) -> Result<Base> {
+    let found = vault.manifest(cx, full).await?;
+    for place in vault.ready() {
+        let name = crate::sink::ObjectName::new(&found.manifest.archive.path)?;
+        let meta = place.sink().head(cx, &name).await.map_err(|e| e.on(place.sink()))?;
+        if meta.size != found.manifest.archive.size {
+            let message = "its size on a copy is not the recorded one";
+            return Err(crate::error::Error::corrupt(message).on(place.sink()));
+        }
+    }
+    let part = vault.part(cx, &found).await?;
+    if found.details.secrets > 0 && !part.has_secrets_key() {
+        let message = "the key lacks the right `secrets`";
+        return Err(crate::error::Error::new(ErrorKind::KeyUnavailable, message));
+    }
+    let own = part.clone();
+    let (view, revisions) = blocking(move || {
+        let view = Arc::new(View::open(own, None)?);
+        let mut map = HashMap::new();
+        // One look tells whether this gateway gives revisions at all.
+        for resource in view.scan()? {
+            let resource = resource?;
+            match resource.revision {
+                Some(revision) => drop(map.insert(resource.key, revision)),
+                None if map.is_empty() => break,
+                None => {}
+            }
+        }
+        Ok((view, map))
+    })
+    .await?;
+    let revisions = (!revisions.is_empty()).then(|| Arc::new(Revisions(revisions)));
+    Ok(Base { found, part, view, revisions })
+}

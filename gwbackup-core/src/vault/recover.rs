@@ -1,0 +1,140 @@
+//! What a crash left: completed or given up at the next opening.
+
+use std::time::Duration;
+
+use super::{Vault, archive_id, archive_name, base_name, keys, manifest_name};
+use crate::catalog::{
+    CopyResult, EventDraft, EventKind, EventOutcome, RecoveryPoint, State,
+};
+use crate::context::Context;
+use crate::crypt::KeyPurpose;
+use crate::error::{ErrorKind, Result};
+use crate::sink::{ObjectName, put_once, Body};
+
+/// How long after its deadline a backup without a manifest is left alone.
+const GRACE: Duration = Duration::from_secs(24 * 3600);
+
+impl Vault {
+    /// Appends waiting events, completes backups whose manifest was written, and gives up those
+    /// whose time is over. Safe to call at any time and from several machines.
+    pub(crate) async fn recover(&self, cx: &Context) -> Result<()> {
+        match self.log.fold_pending(cx).await {
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::Unavailable => return Ok(()),
+            Err(e) => return Err(e),
+        }
+        // A mirror that cannot be written keeps its gap, and is told about elsewhere.
+        self.log.catch_up(cx).await?;
+        let state = self.state(cx).await?;
+        for point in state.points() {
+            if point.committed.is_some() || point.manifest.is_some() {
+                continue;
+            }
+            match point.state(cx.now()) {
+                State::Started => drop(self.complete(cx, point).await?),
+                State::Failed if self.is_over(cx, point) => self.give_up(cx, point).await?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits a backup whose manifest stands on a copy with everything that it needs.
+    async fn complete(&self, cx: &Context, point: &RecoveryPoint) -> Result<bool> {
+        let mut whole = None;
+        let mut copies = Vec::new();
+        for place in &self.places {
+            let mut ok = false;
+            if place.is_ready() {
+                if let Ok(found) = self.manifest_on(cx, place.sink(), point).await {
+                    ok = self.fetch(cx, place.sink(), &found.manifest.archive).await.is_ok();
+                    if ok {
+                        whole = Some(found);
+                    }
+                }
+            }
+            copies.push(CopyResult { copy: place.id.to_string(), ok, detail: None });
+        }
+        let Some(found) = whole else { return Ok(false) };
+        let mut facts = point.facts.clone();
+        facts.capture = Some(found.manifest.capture);
+        facts.copies = copies;
+        facts.required = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        facts.resources = found.details.resources;
+        facts.size = found.manifest.archive.size;
+        let kind = EventKind::BACKUP_COMMIT;
+        let draft = EventDraft::new(cx, kind, "backup", point.backup, EventOutcome::Success)?
+            .vouch("manifest", found.digest)
+            .text("recovered")
+            .data(&facts)?;
+        self.record(cx, draft).await?;
+        Ok(true)
+    }
+
+    fn is_over(&self, cx: &Context, point: &RecoveryPoint) -> bool {
+        let end = point.facts.deadline.and_then(|deadline| deadline.checked_add(GRACE).ok());
+        end.is_some_and(|end| end < cx.now()) && self.places.iter().all(super::Place::is_ready)
+    }
+
+    /// Says that a backup is given up, then removes what it left.
+    async fn give_up(&self, cx: &Context, point: &RecoveryPoint) -> Result<()> {
+        let names = self.left_by(point)?;
+        let mut there = Vec::new();
+        for place in self.ready() {
+            for name in &names {
+                match place.sink().head(cx, name).await {
+                    Ok(_) => there.push((place, name)),
+                    Err(e) if e.kind() == ErrorKind::NotFound => {}
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        if there.is_empty() || self.complete(cx, point).await? {
+            return Ok(());
+        }
+        let kind = EventKind::BACKUP_ABANDON;
+        let draft = EventDraft::new(cx, kind, "backup", point.backup, EventOutcome::Failed)?;
+        self.record(cx, draft).await?;
+        for (place, name) in there {
+            match place.sink().delete(cx, name).await {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Names of everything that a backup may have written, the manifest first.
+    fn left_by(&self, point: &RecoveryPoint) -> Result<Vec<ObjectName>> {
+        let facts = &point.facts;
+        let archive = archive_id(&facts.archive)?;
+        let base = base_name(&facts.application, &facts.environment, &facts.name, &archive);
+        let mut names = vec![manifest_name(&base, 1)?];
+        for purpose in [KeyPurpose::Archive, KeyPurpose::Secrets] {
+            names.push(keys::wrap_name(&keys::context(self.id(), purpose, archive), 1)?);
+        }
+        names.push(archive_name(&base)?);
+        Ok(names)
+    }
+
+    /// Writes a signed object to every copy that answers; `Unavailable` when none took it.
+    pub(crate) async fn everywhere(
+        &self,
+        cx: &Context,
+        name: &ObjectName,
+        body: &Body,
+    ) -> Result<()> {
+        let mut failure = None;
+        let mut stored = false;
+        for place in self.ready() {
+            match put_once(place.sink(), cx, name, body).await {
+                Ok(()) => stored = true,
+                Err(e) => failure = Some(e),
+            }
+        }
+        match failure {
+            Some(e) if !stored => Err(e),
+            _ => Ok(()),
+        }
+    }
+}
