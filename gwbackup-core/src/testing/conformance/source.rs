@@ -37,6 +37,22 @@ impl fmt::Debug for SourceFixture {
 
 /// Checks every promise of [`Source`] against gateways that `make` gives, each filled and its own.
 ///
+/// ```
+/// use std::sync::Arc;
+/// use gwbackup_core::testing::MemoryGateway;
+/// use gwbackup_core::testing::conformance::{SourceFixture, source};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// source(|| async {
+///     let gateway = MemoryGateway::kong_like();
+///     gateway.populate(1, 30);
+///     SourceFixture { source: Arc::new(gateway), touch: None }
+/// })
+/// .await;
+/// # }
+/// ```
+///
 /// # Panics
 /// On the first breach.
 pub async fn source<F, Fut>(make: F)

@@ -36,6 +36,31 @@ impl fmt::Debug for TargetFixture {
 /// Checks every promise of [`Target`] against a gateway that `make` gives, filled and its own. Of
 /// each kind, one thing is changed and changed back, and one is deleted and made again.
 ///
+/// ```
+/// use std::sync::Arc;
+/// use gwbackup_core::model::Document;
+/// use gwbackup_core::testing::MemoryGateway;
+/// use gwbackup_core::testing::conformance::{TargetFixture, target};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// target(|| async {
+///     let gateway = MemoryGateway::kong_like();
+///     gateway.populate(1, 30);
+///     TargetFixture {
+///         target: Arc::new(gateway),
+///         edit: Box::new(|resource| {
+///             let mut value = resource.document.to_value();
+///             let revised = value["revised"].as_u64().unwrap_or(0) + 1;
+///             value["revised"] = revised.into();
+///             Document::from_value(&value).ok()
+///         }),
+///     }
+/// })
+/// .await;
+/// # }
+/// ```
+///
 /// # Panics
 /// On the first breach.
 pub async fn target<F, Fut>(make: F)
