@@ -15,7 +15,7 @@ use crate::model::{
     Reference, Resolved, Scope, Side, Step, StepReceipt, To, Undo,
 };
 use crate::source::{BoxStream, Source};
-use crate::target::{States, Target};
+use crate::target::{States, StepLog, Target};
 use crate::testing::{Fault, FixedStates, Notes};
 
 fn change(no: u32, resource: &Resource, action: Action) -> Change {
@@ -469,4 +469,36 @@ async fn an_api_that_names_itself_is_made_once_whatever_breaks() {
         let apis = gateway.resources().into_iter().filter(|r| r.key.kind.as_str() == "api");
         assert_eq!(apis.count(), 1);
     }
+}
+
+/// Cancels the run with its third note.
+struct Impatient(Notes, tokio_util::sync::CancellationToken);
+
+#[async_trait]
+impl StepLog for Impatient {
+    async fn checkpoint(&self, note: serde_json::Value) -> Result<()> {
+        self.0.checkpoint(note).await?;
+        if self.0.count() == 3 {
+            self.1.cancel();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_step_stops_right_after_a_note_and_is_carried_on() {
+    let token = tokio_util::sync::CancellationToken::new();
+    let cx = Context::new().with_cancellation(token.clone());
+    let foreign = foreign();
+    let gateway = MemoryGateway::aws_like().with_composite(2);
+    let d = gateway.describe(&cx).await.unwrap();
+    let mut step = steps(&gateway, &d, &creates(&foreign.wanted)).remove(0);
+    let log = Impatient(Notes::default(), token);
+    let stopped = gateway.apply(&cx, &d, &step, &foreign, &log).await;
+    assert_eq!(stopped.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(log.0.count(), 3);
+    step.attempt = Attempt::Again { checkpoint: log.0.last() };
+    let cx = Context::new();
+    let receipt = gateway.apply(&cx, &d, &step, &foreign, &Notes::default()).await.unwrap();
+    check_restored(&gateway, &foreign, &receipt);
 }
