@@ -39,6 +39,22 @@ use crate::testing::Faults;
 ///   writes below one api that must not overlap.
 ///
 /// The `with_` methods are switches for all clones. Everything is deterministic.
+///
+/// ```
+/// use gwbackup_core::testing::{Fault, Faults, MemoryGateway};
+/// use gwbackup_core::ErrorKind;
+///
+/// let gateway = MemoryGateway::aws_like().with_seed(7);
+/// gateway.populate(1, 50);
+/// let before = gateway.resources();
+///
+/// // The third call to the vendor from now on is the last one that is answered.
+/// gateway.faults(Faults::from_nth(4, Fault::Fail(ErrorKind::Unavailable)));
+///
+/// // Somebody deletes something by hand.
+/// assert!(gateway.remove(&before[3].key));
+/// assert_eq!(gateway.resources().len(), before.len() - 1);
+/// ```
 #[derive(Debug, Clone)]
 pub struct MemoryGateway(Arc<Shared>);
 

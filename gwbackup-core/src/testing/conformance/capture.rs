@@ -1,6 +1,6 @@
 //! Reading a gateway for the suites.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -32,6 +32,18 @@ impl Content {
         let stable = |r: &Resource| (r.key.clone(), rules.stable(&r.key.kind, &r.document));
         self.resources.values().map(stable).collect()
     }
+}
+
+/// Panics with the promise and the first keys at which two contents differ; shows no document.
+pub(super) fn alike(a: &BTreeMap<Key, Document>, b: &BTreeMap<Key, Document>, promise: &str) {
+    let keys: BTreeSet<&Key> = a.keys().chain(b.keys()).collect();
+    let differ: Vec<String> = keys
+        .into_iter()
+        .filter(|key| a.get(key) != b.get(key))
+        .take(5)
+        .map(ToString::to_string)
+        .collect();
+    assert!(differ.is_empty(), "{promise}; see {}", differ.join(", "));
 }
 
 pub(super) async fn read(

@@ -1,7 +1,7 @@
 //! What a vendor enforces, as data: written down apart from any schema, so that a wrong schema
 //! meets a refusal.
 
-use crate::model::Key;
+use crate::model::{Key, Kind};
 
 /// Who chooses an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +112,24 @@ pub(super) struct Code {
 impl Code {
     pub(super) fn law(&self, kind: &str) -> Option<&'static Law> {
         self.laws.iter().find(|law| law.kind == kind)
+    }
+
+    /// The kinds whose things may name, or live below, a thing of this kind or of one of them.
+    pub(super) fn concerned(&self, kind: &str) -> Vec<Kind> {
+        let mut found = vec![kind];
+        let mut at = 0;
+        let mut concerned = Vec::new();
+        while let Some(to) = found.get(at).copied() {
+            for law in self.laws {
+                let near = law.parent == Some(to) || law.links.iter().any(|link| link.to == to);
+                if near && !concerned.contains(&law.kind) {
+                    concerned.push(law.kind);
+                    found.push(law.kind);
+                }
+            }
+            at += 1;
+        }
+        concerned.into_iter().map(Kind::known).collect()
     }
 
     /// The thing below which writes to `key` are serial.

@@ -6,6 +6,7 @@
 mod rules;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::json::set;
 use super::law::{Code, Ids, Law};
@@ -114,11 +115,19 @@ impl State {
     }
 
     pub(super) fn of_kind(&self, kind: &Kind) -> impl Iterator<Item = (Key, &Thing)> {
-        self.things
-            .get(kind)
-            .into_iter()
-            .flatten()
-            .map(|(id, thing)| (Key::new(kind.clone(), id.clone()), thing))
+        self.after(kind, None)
+    }
+
+    /// The things of a kind whose ids come after this one.
+    pub(super) fn after(
+        &self,
+        kind: &Kind,
+        id: Option<&Id>,
+    ) -> impl Iterator<Item = (Key, &Thing)> {
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = (from, Bound::Unbounded);
+        let found = self.things.get(kind).map(|ids| ids.range::<Id, _>(range));
+        found.into_iter().flatten().map(|(id, thing)| (Key::new(kind.clone(), id.clone()), thing))
     }
 
     pub(super) fn lingering(&self, kind: &Kind) -> Vec<Key> {

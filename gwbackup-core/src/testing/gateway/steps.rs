@@ -15,7 +15,7 @@ use crate::model::{
     Reference, Resolved, Scope, Side, Step, StepReceipt, To, Undo,
 };
 use crate::source::{BoxStream, Source};
-use crate::target::{States, Target};
+use crate::target::{States, StepLog, Target};
 use crate::testing::{Fault, FixedStates, Notes};
 
 fn change(no: u32, resource: &Resource, action: Action) -> Change {
@@ -361,4 +361,144 @@ async fn an_edit_inside_a_whole_api_is_a_conflict_though_no_change_names_it() {
     let target: Arc<dyn Target> = Arc::new(gateway.clone());
     let receipt = target.apply(&cx, &d, &step, &states, &Notes::default()).await.unwrap();
     assert!(matches!(receipt.outcomes[0].effect, Effect::Updated));
+}
+
+/// Breaks one step at every call and in both ways, then carries it on; how often it broke.
+async fn sweep(
+    make: impl Fn() -> (MemoryGateway, Change, FixedStates),
+    check: impl Fn(&MemoryGateway, &Outcome),
+) -> u32 {
+    let cx = Context::new();
+    let mut broken = 0;
+    for fault in [Fault::Fail(ErrorKind::Unavailable), Fault::LoseAnswer] {
+        for call in 1.. {
+            let (gateway, change, states) = make();
+            let d = gateway.describe(&cx).await.unwrap();
+            let mut step = steps(&gateway, &d, &[change]).remove(0);
+            let notes = Notes::default();
+            gateway.faults(Faults::nth(call, fault));
+            let receipt = match gateway.apply(&cx, &d, &step, &states, &notes).await {
+                Ok(receipt) => receipt,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Unavailable);
+                    broken += 1;
+                    gateway.faults(Faults::none());
+                    step.attempt = Attempt::Again { checkpoint: notes.last() };
+                    let again = Notes::default();
+                    let receipt = gateway.apply(&cx, &d, &step, &states, &again).await.unwrap();
+                    check(&gateway, &receipt.outcomes[0]);
+                    continue;
+                }
+            };
+            check(&gateway, &receipt.outcomes[0]);
+            break;
+        }
+    }
+    broken
+}
+
+#[tokio::test]
+async fn a_replacement_survives_a_break_at_every_call() {
+    let make = || {
+        let gateway = MemoryGateway::aws_like();
+        let body = json!({"name": "k", "value": "old"});
+        let key = gateway.create("api_key", None, None, &body).unwrap();
+        let old = gateway.resource(&key).unwrap();
+        let mut new = old.clone();
+        new.document = json::set(&old.document, "value", "\"new\"").unwrap();
+        (gateway, change(0, &old, Action::Replace), FixedStates::new([old], [new]))
+    };
+    let broken = sweep(make, |gateway, outcome| {
+        let keys = gateway.resources().into_iter().filter(|r| r.key.kind.as_str() == "api_key");
+        let keys: Vec<Resource> = keys.collect();
+        assert_eq!(keys.len(), 1);
+        assert_eq!(keys[0].document.get("/value"), Some("\"new\""));
+        assert_eq!(outcome.there.as_ref(), Some(&keys[0].key));
+    })
+    .await;
+    assert!(broken >= 6, "{broken}");
+}
+
+#[tokio::test]
+async fn a_deleted_name_is_brought_back_and_made_right_whatever_breaks() {
+    let make = || {
+        let gateway = MemoryGateway::aws_like();
+        let api = gateway.create("api", None, None, &json!({"name": "n"})).unwrap();
+        let body = json!({"name": "d.example", "api_id": api.id.as_str(), "tls": "1.0"});
+        let key = gateway.create("domain", None, None, &body).unwrap();
+        let mut wanted = gateway.resource(&key).unwrap();
+        wanted.document = json::set(&wanted.document, "tls", "\"1.3\"").unwrap();
+        gateway.0.vendor.with(|state| state.delete(&key)).unwrap();
+        (gateway, change(0, &wanted, Action::Create), FixedStates::new([], [wanted]))
+    };
+    let broken = sweep(make, |gateway, outcome| {
+        let domain = gateway.resource(&outcome.key).unwrap();
+        assert_eq!(domain.document.get("/tls"), Some("\"1.3\""));
+        let back =
+            matches!(outcome.effect, Effect::Undeleted | Effect::Updated | Effect::AlreadyThere);
+        assert!(back, "{outcome:?}");
+    })
+    .await;
+    assert!(broken >= 6, "{broken}");
+}
+
+#[tokio::test]
+async fn an_api_that_names_itself_is_made_once_whatever_breaks() {
+    let cx = Context::new();
+    let source = MemoryGateway::aws_like().with_seed(4);
+    let key = source.create("api", None, None, &json!({"name": "n"})).unwrap();
+    let policy = format!("arn:gw:000000000001:restapis/{}/*", key.id);
+    source.edit(|contents| contents.set(&key, "policy", &policy.into()));
+    let foreign =
+        Foreign { rules: source.rules().clone(), wanted: vec![source.resource(&key).unwrap()] };
+    for call in 1..=3 {
+        let gateway = MemoryGateway::aws_like();
+        let d = gateway.describe(&cx).await.unwrap();
+        let mut step = steps(&gateway, &d, &creates(&foreign.wanted)).remove(0);
+        let notes = Notes::default();
+        gateway.faults(Faults::nth(call, Fault::LoseAnswer));
+        let lost = gateway.apply(&cx, &d, &step, &foreign, &notes).await;
+        assert_eq!(lost.is_err(), call < 3, "it takes a create and an update");
+        gateway.faults(Faults::none());
+        step.attempt = Attempt::Again { checkpoint: notes.last() };
+        let receipt = gateway.apply(&cx, &d, &step, &foreign, &Notes::default()).await.unwrap();
+        let there = receipt.outcomes[0].there.clone().unwrap();
+        let policy = gateway.resource(&there).unwrap().document;
+        let wanted = format!("arn:gw:000000000001:restapis/{}/*", there.id);
+        assert_eq!(policy.text("/policy").unwrap(), wanted);
+        let apis = gateway.resources().into_iter().filter(|r| r.key.kind.as_str() == "api");
+        assert_eq!(apis.count(), 1);
+    }
+}
+
+/// Cancels the run with its third note.
+struct Impatient(Notes, tokio_util::sync::CancellationToken);
+
+#[async_trait]
+impl StepLog for Impatient {
+    async fn checkpoint(&self, note: serde_json::Value) -> Result<()> {
+        self.0.checkpoint(note).await?;
+        if self.0.count() == 3 {
+            self.1.cancel();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_step_stops_right_after_a_note_and_is_carried_on() {
+    let token = tokio_util::sync::CancellationToken::new();
+    let cx = Context::new().with_cancellation(token.clone());
+    let foreign = foreign();
+    let gateway = MemoryGateway::aws_like().with_composite(2);
+    let d = gateway.describe(&cx).await.unwrap();
+    let mut step = steps(&gateway, &d, &creates(&foreign.wanted)).remove(0);
+    let log = Impatient(Notes::default(), token);
+    let stopped = gateway.apply(&cx, &d, &step, &foreign, &log).await;
+    assert_eq!(stopped.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(log.0.count(), 3);
+    step.attempt = Attempt::Again { checkpoint: log.0.last() };
+    let cx = Context::new();
+    let receipt = gateway.apply(&cx, &d, &step, &foreign, &Notes::default()).await.unwrap();
+    check_restored(&gateway, &foreign, &receipt);
 }

@@ -86,8 +86,7 @@ impl Vendor {
             let most = due.map_or(inner.page, |due| due.min(inner.page));
             let mut rest = inner
                 .state
-                .of_kind(kind)
-                .skip_while(|(key, _)| after.is_some_and(|after| key <= after))
+                .after(kind, after.map(|key| &key.id))
                 .map(|(key, thing)| (key, thing.clone()));
             let items: Vec<_> = rest.by_ref().take(most).collect();
             let last = rest.next().is_none();

@@ -14,8 +14,11 @@ impl State {
     pub(super) fn snapshot(&self, api: Option<&Key>) -> String {
         let mut routes = serde_json::Map::new();
         let kind = Kind::known("route");
-        let all = self.of_kind(&kind);
-        for (key, route) in all.filter(|(_, route)| route.parent.as_ref() == api) {
+        let Some(api) = api else { return "{}".to_owned() };
+        let near = self
+            .after(&kind, Some(&api.id))
+            .take_while(|(key, _)| key.id.as_str().starts_with(api.id.as_str()));
+        for (key, route) in near.filter(|(key, _)| key.id.is_under(&api.id)) {
             let target = self
                 .links(&key, route)
                 .into_iter()
@@ -85,7 +88,8 @@ impl State {
     pub(super) fn doomed(&self, key: &Key) -> Result<BTreeSet<Key>> {
         let mut doomed = BTreeSet::from([key.clone()]);
         let mut links: Vec<(Key, Gone, Key)> = Vec::new();
-        for (from, thing) in self.all() {
+        let kinds = self.code.concerned(key.kind.as_str());
+        for (from, thing) in kinds.iter().flat_map(|kind| self.of_kind(kind)) {
             let found = self.links(&from, thing).into_iter();
             links.extend(found.map(|(gone, to)| (from.clone(), gone, to)));
             links.extend(thing.parent.clone().map(|to| (from.clone(), Gone::Cascade, to)));
