@@ -173,6 +173,20 @@ async fn a_line_keeps_every_token() {
 }
 
 #[tokio::test]
+async fn the_order_of_members_means_nothing() {
+    let lines = [
+        r#"{"kind":"a","id":"x","body":{"id":1,"kind":"\u0041"},"tags":[]}"#,
+        r#"{ "id" : "x", "tags":[ ], "kind":"\u0061","body":{"kind":"\u0041","id":1}}"#,
+    ];
+    let mut found = Vec::new();
+    for line in lines {
+        found.push(read(&Dir::with(line).gateway(), &Scope::everything()).await.unwrap());
+    }
+    assert_eq!(found[0], found[1]);
+    assert_eq!(found[0][0].document.as_str(), r#"{"body":{"id":1,"kind":"\u0041"},"tags":[]}"#);
+}
+
+#[tokio::test]
 async fn references_name_the_kind_or_end_with_it() {
     let dir = Dir::with(ROUTE);
     let gateway = dir.gateway();
@@ -225,6 +239,9 @@ async fn a_malformed_line_is_named_and_not_quoted() {
         ("{\"kind\":\"a\",\"id\":\"\",\"x\":\"hunter2\"}", "line 2"),
         ("{\"kind\":\"a\",\"id\":\"2\",\"id\":\"hunter2\"}", "line 2"),
         ("{\"kind\":\"a\",\"id\":\"1\",\"x\":\"hunter2\"}", "line 1 and line 2"),
+        ("{\"kind\":\"a\",\"id\":\"2\",}", "line 2 column 22"),
+        ("{\"kind\":\"a\",\"id\":\"2\",\"\\u0069d\":\"hunter2\"}", "line 2"),
+        ("{\"kind\":\"a\",\"id\":\"\u{1}hunter2\"}", "line 2"),
     ] {
         let dir = Dir::with(&format!("{good}\n{bad}\n{good}\n"));
         let error = read(&dir.gateway(), &Scope::everything()).await.unwrap_err();
