@@ -348,6 +348,54 @@ async fn a_write_that_fails_leaves_the_old_file() {
     assert_eq!(findings[0].subject, "a/2");
 }
 
+/// A state after whose stream stops in the middle, and says so.
+struct Stuck(Sides, Arc<tokio::sync::Notify>);
+
+#[async_trait]
+impl States for Stuck {
+    async fn one(&self, side: Side, key: &Key) -> Result<Option<Resolved>> {
+        self.0.one(side, key).await
+    }
+
+    fn read(&self, side: Side, scope: &Scope) -> BoxStream<Result<Resolved>> {
+        let items = self.0.read(side, scope);
+        if side == Side::Before {
+            return items;
+        }
+        let stuck = Arc::clone(&self.1);
+        let rest = stream::once(async move {
+            stuck.notify_one();
+            std::future::pending().await
+        });
+        Box::pin(items.take(1).chain(rest))
+    }
+}
+
+#[test]
+fn a_dropped_step_leaves_the_old_file() {
+    let dir = Dir::with(BEFORE);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let states = Stuck(states(), Arc::default());
+        let stuck = Arc::clone(&states.1);
+        let gateway = dir.gateway();
+        let cx = Context::new();
+        let description = gateway.describe(&cx).await.unwrap();
+        let rewrites = Some(Scope::everything());
+        let attempt = Attempt::First;
+        let step = Step { token: "t".into(), changes: changes(), rewrites, attempt };
+        let notes = Notes::default();
+        tokio::select! {
+            ended = gateway.apply(&cx, &description, &step, &states, &notes) => panic!("{ended:?}"),
+            () = stuck.notified() => {}
+        }
+    });
+    // Waits for the thread that writes.
+    drop(runtime);
+    assert_eq!(dir.content(), BEFORE);
+    assert_eq!(dir.names(), ["gateway.jsonl"]);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn permissions_stay_and_links_are_followed() {
