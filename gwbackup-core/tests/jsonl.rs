@@ -173,6 +173,20 @@ async fn a_line_keeps_every_token() {
 }
 
 #[tokio::test]
+async fn the_order_of_members_means_nothing() {
+    let lines = [
+        r#"{"kind":"a","id":"x","body":{"id":1,"kind":"\u0041"},"tags":[]}"#,
+        r#"{ "id" : "x", "tags":[ ], "kind":"\u0061","body":{"kind":"\u0041","id":1}}"#,
+    ];
+    let mut found = Vec::new();
+    for line in lines {
+        found.push(read(&Dir::with(line).gateway(), &Scope::everything()).await.unwrap());
+    }
+    assert_eq!(found[0], found[1]);
+    assert_eq!(found[0][0].document.as_str(), r#"{"body":{"id":1,"kind":"\u0041"},"tags":[]}"#);
+}
+
+#[tokio::test]
 async fn references_name_the_kind_or_end_with_it() {
     let dir = Dir::with(ROUTE);
     let gateway = dir.gateway();
@@ -225,6 +239,9 @@ async fn a_malformed_line_is_named_and_not_quoted() {
         ("{\"kind\":\"a\",\"id\":\"\",\"x\":\"hunter2\"}", "line 2"),
         ("{\"kind\":\"a\",\"id\":\"2\",\"id\":\"hunter2\"}", "line 2"),
         ("{\"kind\":\"a\",\"id\":\"1\",\"x\":\"hunter2\"}", "line 1 and line 2"),
+        ("{\"kind\":\"a\",\"id\":\"2\",}", "line 2 column 22"),
+        ("{\"kind\":\"a\",\"id\":\"2\",\"\\u0069d\":\"hunter2\"}", "line 2"),
+        ("{\"kind\":\"a\",\"id\":\"\u{1}hunter2\"}", "line 2"),
     ] {
         let dir = Dir::with(&format!("{good}\n{bad}\n{good}\n"));
         let error = read(&dir.gateway(), &Scope::everything()).await.unwrap_err();
@@ -329,6 +346,54 @@ async fn a_write_that_fails_leaves_the_old_file() {
     let findings = dir.gateway().validate(&cx, &description, &changes(), &unfit).await.unwrap();
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].subject, "a/2");
+}
+
+/// A state after whose stream stops in the middle, and says so.
+struct Stuck(Sides, Arc<tokio::sync::Notify>);
+
+#[async_trait]
+impl States for Stuck {
+    async fn one(&self, side: Side, key: &Key) -> Result<Option<Resolved>> {
+        self.0.one(side, key).await
+    }
+
+    fn read(&self, side: Side, scope: &Scope) -> BoxStream<Result<Resolved>> {
+        let items = self.0.read(side, scope);
+        if side == Side::Before {
+            return items;
+        }
+        let stuck = Arc::clone(&self.1);
+        let rest = stream::once(async move {
+            stuck.notify_one();
+            std::future::pending().await
+        });
+        Box::pin(items.take(1).chain(rest))
+    }
+}
+
+#[test]
+fn a_dropped_step_leaves_the_old_file() {
+    let dir = Dir::with(BEFORE);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let states = Stuck(states(), Arc::default());
+        let stuck = Arc::clone(&states.1);
+        let gateway = dir.gateway();
+        let cx = Context::new();
+        let description = gateway.describe(&cx).await.unwrap();
+        let rewrites = Some(Scope::everything());
+        let attempt = Attempt::First;
+        let step = Step { token: "t".into(), changes: changes(), rewrites, attempt };
+        let notes = Notes::default();
+        tokio::select! {
+            ended = gateway.apply(&cx, &description, &step, &states, &notes) => panic!("{ended:?}"),
+            () = stuck.notified() => {}
+        }
+    });
+    // Waits for the thread that writes.
+    drop(runtime);
+    assert_eq!(dir.content(), BEFORE);
+    assert_eq!(dir.names(), ["gateway.jsonl"]);
 }
 
 #[cfg(unix)]

@@ -36,6 +36,9 @@ pub fn open(path: impl Into<PathBuf>) -> Result<FileGateway> {
 /// `declarative_file/settings`. With `_transform: true` a node hashes the passwords that it loads, so
 /// restore this resource together with the credentials of a backup that has hashes.
 /// `parameters` (the id of the cluster) is captured and never restored.
+///
+/// A credential's `ttl` is kept as the file has it, and not compared: an export counts it in seconds
+/// left, a node that loads the file takes it as a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KongFile {

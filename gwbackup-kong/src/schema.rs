@@ -148,7 +148,7 @@ pub(crate) const ROWS: &[Row] = &[
         foreign: &[child_of("consumer", "consumer"), needs("ca_certificate", "ca_certificate")],
         ..row("mtls_auth_credential", "mtls_auth_credentials", 20, &[])
     },
-    // Not unique by itself: see `Row::id_text`.
+    // Its name is unique below its upstream alone.
     Row {
         together: &["target", "upstream"],
         foreign: &[child_of("upstream", "upstream")],

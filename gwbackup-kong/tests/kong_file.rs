@@ -296,6 +296,31 @@ widgets:
 }
 
 #[test]
+fn a_bare_name_is_the_one_that_stands_in_urls() {
+    let text = r#"
+_format_version: "3.0"
+consumers:
+- {id: one, custom_id: bob}
+- {id: two, username: bob}
+acls:
+- {group: by-name, consumer: bob}
+- {group: by-object, consumer: {custom_id: bob}}
+- {group: by-id, consumer: one}
+- {group: elsewhere, consumer: e0a94820-6ece-58cd-883d-2839aded5a74}
+"#;
+    let found = read(KongFile::Yaml, text).unwrap();
+    let consumers: BTreeMap<_, _> = found
+        .values()
+        .filter(|r| r.key.kind.as_str() == "acl")
+        .map(|r| (r.document.text("/group").unwrap(), r.document.text("/consumer/id").unwrap()))
+        .collect();
+    assert_eq!(consumers["by-name"], "two");
+    assert_eq!(consumers["by-object"], "one");
+    assert_eq!(consumers["by-id"], "one");
+    assert_eq!(consumers["elsewhere"], "e0a94820-6ece-58cd-883d-2839aded5a74");
+}
+
+#[test]
 fn a_malformed_file_is_named_and_not_quoted() {
     let head = "_format_version: \"3.0\"\n";
     for (text, wanted) in [

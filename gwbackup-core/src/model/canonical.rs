@@ -5,6 +5,7 @@
 //! and `1`, `-0` and `0` stay apart.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
@@ -87,6 +88,8 @@ struct Member {
     name: Range<usize>,
     /// Name, colon and value, in the output.
     whole: Range<usize>,
+    /// The name has no escape, so that its bytes are its text.
+    plain: bool,
 }
 
 struct Writer<'a> {
@@ -178,9 +181,10 @@ impl Writer<'_> {
                 self.space();
                 self.value()?;
                 self.space();
-                let member = Member { whole: name.start..self.out.len(), name };
+                let plain = !self.out[name.clone()].contains(&b'\\');
+                let member = Member { whole: name.start..self.out.len(), name, plain };
                 if let Some(last) = self.members[first..].last() {
-                    sorted = sorted && self.name(last) < self.name(&member);
+                    sorted = sorted && self.order(last, &member) == Ordering::Less;
                 }
                 self.members.push(member);
                 if self.peek() != Some(b',') {
@@ -199,8 +203,8 @@ impl Writer<'_> {
     /// Puts the members that were written from `start` on into order.
     fn sort_members(&mut self, first: usize, start: usize) -> Result<()> {
         let mut members = self.members.split_off(first);
-        members.sort_by(|a, b| self.name(a).cmp(&self.name(b)));
-        if members.windows(2).any(|pair| self.name(&pair[0]) == self.name(&pair[1])) {
+        members.sort_by(|a, b| self.order(a, b));
+        if members.windows(2).any(|pair| self.order(&pair[0], &pair[1]) == Ordering::Equal) {
             return Err(self.fail("a member stands twice in the object that ends"));
         }
         self.scratch.clear();
@@ -213,6 +217,15 @@ impl Writer<'_> {
         self.out.truncate(start);
         self.out.extend_from_slice(&self.scratch);
         Ok(())
+    }
+
+    /// The order of two members by name. Most names have no escape; those are not decoded.
+    fn order(&self, a: &Member, b: &Member) -> Ordering {
+        if a.plain && b.plain {
+            let text = |member: &Member| &self.out[member.name.start + 1..member.name.end - 1];
+            return text(a).cmp(text(b));
+        }
+        self.name(a).cmp(&self.name(b))
     }
 
     fn name(&self, member: &Member) -> Cow<'_, str> {

@@ -77,11 +77,11 @@ struct Entity {
     members: Map,
 }
 
-/// What foreign keys may name: for each kind, its ids, and ids by name.
+/// What foreign keys may name: for each kind, its ids, and ids by a unique member.
 #[derive(Default)]
 struct Known {
     ids: HashSet<(&'static str, String)>,
-    names: HashMap<(&'static str, String), String>,
+    names: HashMap<(&'static str, &'static str, String), String>,
 }
 
 impl File {
@@ -148,7 +148,8 @@ impl File {
         }
         for member in row.unique {
             if let Some(name) = get(&members, member).and_then(Node::text) {
-                self.known.names.entry((row.kind, name.to_owned())).or_insert_with(|| id.clone());
+                let name = (row.kind, *member, name.to_owned());
+                self.known.names.entry(name).or_insert_with(|| id.clone());
             }
         }
         if row.primary == "id" {
@@ -221,13 +222,8 @@ impl Entity {
             };
             let id = match value {
                 value if value.is_null() => continue,
-                Node::Text(text) => known.id(foreign.kind, text),
-                Node::Map(members) => match get(members, "id").and_then(Node::text) {
-                    Some(id) => Some(id.to_owned()),
-                    None => Row::of_kind(foreign.kind)
-                        .and_then(|row| row.unique.iter().find_map(|m| get(members, m)?.text()))
-                        .and_then(|name| known.id(foreign.kind, name)),
-                },
+                Node::Text(text) => known.by_text(foreign.kind, text),
+                Node::Map(members) => known.by_object(foreign.kind, members),
                 _ => None,
             };
             let Some(id) = id else {
@@ -245,12 +241,28 @@ impl Entity {
 }
 
 impl Known {
-    /// The id that a foreign key means: an id or a name of the file, or a UUID that is elsewhere.
-    fn id(&self, kind: &'static str, text: &str) -> Option<String> {
-        let name = (kind, text.to_owned());
-        if self.ids.contains(&name) {
-            return Some(name.1);
+    /// The id that a text means: an id of the file, a name as it stands in URLs, or a UUID of
+    /// something that is elsewhere.
+    fn by_text(&self, kind: &'static str, text: &str) -> Option<String> {
+        if self.ids.contains(&(kind, text.to_owned())) {
+            return Some(text.to_owned());
         }
-        self.names.get(&name).cloned().or_else(|| Uuid::try_parse(text).ok().map(|_| name.1))
+        let name = Row::of_kind(kind)?.unique.first();
+        name.and_then(|member| self.named(kind, member, text))
+            .or_else(|| Uuid::try_parse(text).ok().map(|_| text.to_owned()))
+    }
+
+    /// The id that an object means: its own, or that of the thing with its unique member.
+    fn by_object(&self, kind: &'static str, members: &Map) -> Option<String> {
+        let text = |member: &str| get(members, member).and_then(Node::text);
+        if let Some(id) = text("id") {
+            return Some(id.to_owned());
+        }
+        let unique = Row::of_kind(kind)?.unique;
+        unique.iter().find_map(|member| self.named(kind, member, text(member)?))
+    }
+
+    fn named(&self, kind: &'static str, member: &'static str, name: &str) -> Option<String> {
+        self.names.get(&(kind, member, name.to_owned())).cloned()
     }
 }
