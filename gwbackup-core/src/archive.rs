@@ -31,7 +31,8 @@ pub use entries::{Entries, EntryRef};
 pub use header::Header;
 pub use index::IndexLine;
 pub use manifest::{
-    ArchiveRef, BaseRef, Capture, CaptureWindow, Details, Manifest, StoredDescription,
+    ArchiveRef, BaseRef, Capture, CaptureWindow, CatalogMark, Details, Manifest, Replaced,
+    StoredDescription,
 };
 pub use reader::{Archive, Expected, SecretCount};
 pub use secrets::{TokenDecoder, TokenEncoder};

@@ -1,11 +1,13 @@
 //! Sealing, keys, signatures: the traits, and the parts that come with the library.
 
+mod age;
 mod cipher;
 pub(crate) mod derive;
 mod digest;
 pub(crate) mod hex;
 mod key_file;
 mod keys;
+mod kit;
 mod passphrase;
 mod seal;
 mod secret_file;
@@ -19,6 +21,7 @@ use async_trait::async_trait;
 use crate::context::Context;
 use crate::error::Result;
 
+pub use age::{AgeIdentity, wrap_public};
 pub(crate) use cipher::TAG;
 pub use cipher::{Aes256Gcm, Suite, XChaCha20Poly1305, cipher};
 pub use digest::StateDigest;
@@ -27,6 +30,7 @@ pub use keys::{
     DataKey, KeyContext, KeyPurpose, Recipient, RecipientKind, RecipientState, Right, random,
     time_of, uuid_v7,
 };
+pub use kit::RecoveryKit;
 pub use passphrase::{Argon2Params, Passphrase};
 pub use seal::{Sealed, SmallSeal};
 pub use sign::{PublicKey, SeedSigner, Signature, SignerId, verify};

@@ -127,7 +127,8 @@ impl Cipher for XChaCha20Poly1305 {
     }
 }
 
-fn seal<A: AeadInOut>(
+/// Seals in place under any cipher, without associated data.
+pub(super) fn seal<A: AeadInOut>(
     cipher: &A,
     nonce: &aes_gcm::aead::Nonce<A>,
     buffer: &mut Vec<u8>,
@@ -137,7 +138,8 @@ fn seal<A: AeadInOut>(
         .map_err(|_| Error::invalid("the text is too long for one seal"))
 }
 
-fn open<A: AeadInOut>(
+/// The way back. `Corrupt` on any mismatch; the buffer is then empty.
+pub(super) fn open<A: AeadInOut>(
     cipher: &A,
     nonce: &aes_gcm::aead::Nonce<A>,
     buffer: &mut Vec<u8>,

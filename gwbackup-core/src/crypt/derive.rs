@@ -13,7 +13,12 @@ pub(crate) struct Derivation(Hkdf<Sha256>);
 impl Derivation {
     /// Extracts from `key`. An empty salt is the standard's default.
     pub(crate) fn new(salt: &[u8], key: &DataKey) -> Self {
-        Self(Hkdf::new(Some(salt), key.expose()))
+        Self::of(salt, key.expose())
+    }
+
+    /// The same from secret bytes of any length, for constructions that others defined.
+    pub(crate) fn of(salt: &[u8], secret: &[u8]) -> Self {
+        Self(Hkdf::new(Some(salt), secret))
     }
 
     /// Expands to 32 bytes under the joined parts of `info`.

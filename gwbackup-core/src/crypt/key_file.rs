@@ -1,6 +1,6 @@
 //! A key file: the secret that opens a repository, as lines of text.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -41,7 +41,7 @@ impl KeyFile {
     /// 64 KiB, or open to others than its owner.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let text = text_of(&path)?;
+        let text = secret_file::read_text(&path, LIMIT)?;
         let (repository, keys) = parse(&text).map_err(|e| e.on(path.display()))?;
         let rights = Right::ALL.to_vec();
         Ok(Self { path, repository: Mutex::new(repository), keys, rights })
@@ -77,7 +77,7 @@ impl KeyFile {
     /// `Conflict` when it names another repository.
     pub fn bind(&self, repository: [u8; 32]) -> Result<()> {
         let mut bound = self.repository.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = text_of(&self.path)?;
+        let text = secret_file::read_text(&self.path, LIMIT)?;
         let (present, _) = parse(&text).map_err(|e| e.on(self.path.display()))?;
         match present {
             Some(id) if id == repository => {}
@@ -163,14 +163,6 @@ impl KeyFile {
     fn newest(&self) -> Result<&Version> {
         self.keys.first().ok_or_else(|| malformed("no key in it", 0))
     }
-}
-
-fn text_of(path: &Path) -> Result<Zeroizing<String>> {
-    let mut bytes = secret_file::read(path, LIMIT)?;
-    String::from_utf8(std::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|e| {
-        drop(Zeroizing::new(e.into_bytes()));
-        malformed("it is not text", 0).on(path.display())
-    })
 }
 
 fn repository_line(id: &[u8; 32]) -> String {

@@ -172,4 +172,9 @@ pub enum RecipientKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         argon2: Option<super::Argon2Params>,
     },
+    /// An age identity, of which the trust document holds the public half alone.
+    Age {
+        /// The recipient as age writes it: `age1...`.
+        public: String,
+    },
 }

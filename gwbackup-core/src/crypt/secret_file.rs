@@ -37,6 +37,15 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
+/// The same for a file of text, which [`read`] gives when it is UTF-8; else `KeyUnavailable`.
+pub(super) fn read_text(path: &Path, limit: u64) -> Result<Zeroizing<String>> {
+    let mut bytes = read(path, limit)?;
+    String::from_utf8(std::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|e| {
+        drop(Zeroizing::new(e.into_bytes()));
+        Error::new(ErrorKind::KeyUnavailable, "the key's file is not text").on(path.display())
+    })
+}
+
 #[cfg(unix)]
 fn check_mode(metadata: &fs::Metadata, path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;

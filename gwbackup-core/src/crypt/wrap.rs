@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Recipients of one wrap.
 const ENTRIES: usize = 32;
 /// Bytes of one body, which the largest construction needs.
-const BODY: usize = 4096;
+pub(super) const BODY: usize = 4096;
 /// Characters of a key's name at a key service.
 const KEY_NAME: usize = 2048;
 
@@ -34,6 +34,8 @@ pub struct WrapBody {
 impl WrapBody {
     /// The construction of key files and passphrases.
     pub const SECRET: &'static str = "secret";
+    /// The construction of age recipients: an age v1 file that holds the key.
+    pub const AGE: &'static str = "age";
 
     /// A body of the named construction. At most 4 KiB are stored.
     pub fn new(kind: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
@@ -266,10 +268,6 @@ fn wrap_salted(
 /// Opens what [`wrap_with`] made. Any failure is `KeyUnavailable`: before the commitment is checked
 /// nobody learns whether the key or the bytes were wrong.
 pub(super) fn unwrap_with(secret: &DataKey, body: &WrapBody, cx: &KeyContext) -> Result<DataKey> {
-    let refused = || {
-        Error::new(ErrorKind::KeyUnavailable, "the wrapped key does not open")
-            .help("check that key and repository belong together")
-    };
     let salt: &[u8; 32] = body.salt().and_then(|s| s.try_into().ok()).ok_or_else(refused)?;
     if body.kind != WrapBody::SECRET || body.body.len() != 48 {
         return Err(refused());
@@ -277,6 +275,12 @@ pub(super) fn unwrap_with(secret: &DataKey, body: &WrapBody, cx: &KeyContext) ->
     let mut buffer = Zeroizing::new(body.body.clone());
     Aes256Gcm.open(&wrap_key(secret, salt, cx)?, &[0; 12], &mut buffer).map_err(|_| refused())?;
     <[u8; 32]>::try_from(buffer.as_ref()).map(DataKey::new).map_err(|_| refused())
+}
+
+/// What every wrap that does not open is answered with, whatever the cause.
+pub(super) fn refused() -> Error {
+    Error::new(ErrorKind::KeyUnavailable, "the wrapped key does not open")
+        .help("check that key and repository belong together")
 }
 
 fn wrap_key(secret: &DataKey, salt: &[u8; 32], cx: &KeyContext) -> Result<DataKey> {

@@ -100,13 +100,10 @@ impl NewRepository {
         }
         let seal = SmallSeal::new(*id.as_bytes(), self.suite, 1, repository_key);
         let signer: Arc<dyn Signer> = Arc::new(signer);
-        let kit = RecoveryKit::new(
-            id,
-            root_seed,
-            identity,
-            self.copies.iter().map(|copy| copy.sink.info().url).collect(),
-            cx.now(),
-        );
+        // A URL that no kit can hold (a memory's) is left out.
+        let urls: Vec<url::Url> =
+            self.copies.iter().filter_map(|copy| copy.sink.info().url.parse().ok()).collect();
+        let kit = RecoveryKit::new(*id.as_bytes(), root_seed, identity, urls, cx.now())?;
         self.first_event(cx, &trust, seal, signer).await?;
         Ok(Created { id, kit })
     }
