@@ -36,8 +36,8 @@ pub use manifest::{
 };
 pub use reader::{Archive, Expected, SecretCount};
 pub use secrets::{TokenDecoder, TokenEncoder};
-pub(crate) use view::{Lines, Part};
 pub use view::View;
+pub(crate) use view::{Lines, Part};
 pub use writer::ArchiveWriter;
 
 /// Whether an archive stands alone.

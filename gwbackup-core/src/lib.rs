@@ -7,6 +7,7 @@ pub mod clock;
 pub mod connect;
 pub mod context;
 pub mod crypt;
+pub mod drift;
 pub mod error;
 pub mod jsonl;
 pub mod model;
@@ -17,9 +18,10 @@ pub mod sink;
 mod sort;
 pub mod source;
 pub mod target;
-pub mod vault;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod vault;
+pub mod verify;
 pub mod whole_file;
 
 pub use error::{Error, ErrorKind, Result};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::{Action, Change, ChangeNo, Group, IdMap, Key, Rules, Snapshot, Undo};
+use crate::model::{Action, Change, Group, IdMap, Key, Rules, Snapshot, Undo};
 
 pub use diff::{FieldChange, MASK};
 pub use select::Selector;
@@ -24,7 +24,8 @@ pub(crate) use diff::{field_changes, secret_pointers};
 pub(crate) use index::Index;
 pub(crate) use matching::{Matching, PlannedPlaces, Sides, match_pass, moved_under};
 pub(crate) use order::waves;
-pub(crate) use translate::{InPlace, Located, Places, Translator};
+pub(crate) use select::label;
+pub(crate) use translate::{Located, Places, Translator};
 
 /// What happens to a resource that exists and differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 //! Everything that backs up, verifies or restores works on a [`Vault`].
 
 mod create;
-mod keys;
+pub(crate) mod keys;
 mod objects;
 mod open;
 mod recover;
@@ -21,8 +21,8 @@ use crate::crypt::{DataKey, KeyProvider, Signer, SmallSeal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::Sink;
 
-pub use create::{Created, NewRepository};
 pub(crate) use create::stamp;
+pub use create::{Created, NewRepository};
 pub(crate) use objects::{Found, archive_name, base_name, journal_name, manifest_name};
 pub(crate) use open::Opening;
 

@@ -168,9 +168,7 @@ impl Encoder {
     fn take(&mut self, captured: Captured) -> Result<()> {
         match captured {
             Captured::Resource(resource) => self.resource(resource),
-            Captured::Same(key) => {
-                self.sorter.push(key.kind.as_str(), key.id.as_str(), &[SAME])
-            }
+            Captured::Same(key) => self.sorter.push(key.kind.as_str(), key.id.as_str(), &[SAME]),
             Captured::SoftDeleted { key, .. } => {
                 self.soft_deleted.insert(key);
                 Ok(())
@@ -196,7 +194,12 @@ impl Encoder {
         if self.lines.line.len() > self.limit {
             let detail = format!("{} bytes, more than {}", self.lines.line.len(), self.limit);
             let Key { kind, id } = resource.key;
-            self.gaps.push(Gap { kind: Some(kind), under: Some(id), cause: Cause::TooLarge, detail });
+            self.gaps.push(Gap {
+                kind: Some(kind),
+                under: Some(id),
+                cause: Cause::TooLarge,
+                detail,
+            });
             return Ok(());
         }
         let own = digest(&self.rules, &resource, &mut self.buffer)?;
@@ -218,11 +221,7 @@ impl Encoder {
             let cause = Cause::Excluded;
             self.gaps.push(Gap { kind: Some(kind), under: None, cause, detail });
         }
-        Ok(Pass {
-            sorted: self.sorter.finish()?,
-            gaps: self.gaps,
-            soft_deleted: self.soft_deleted,
-        })
+        Ok(Pass { sorted: self.sorter.finish()?, gaps: self.gaps, soft_deleted: self.soft_deleted })
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Decision, Existing, Item, PlanOptions, Summary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     Absence, Action, Change, ChangeNo, Gap, Key, KindSpec, Member, Place, Replace, Resource,
-    Restore, Role, Says, Undo, absent_places,
+    Restore, Role, Says, To, Undo, absent_places,
 };
 
 /// All decisions of a plan.
@@ -147,6 +147,10 @@ impl<'a> Decider<'a> {
         let decision = match self.verdict(ours, theirs, &resource, actual.as_ref(), &mut fields)? {
             Ok(action) => Decision::Do(action),
             Err(other) => other,
+        };
+        let decision = match decision {
+            Decision::Do(_) => self.dangling(&resource).unwrap_or(decision),
+            other => other,
         };
         if let Decision::Do(action) = decision {
             self.refuse_sealed(&resource)?;
@@ -303,6 +307,26 @@ impl<'a> Decider<'a> {
                 Err(Decision::CannotRestore("the vendor offers no way to change it".to_owned()))
             }
         }
+    }
+
+    /// A reference to something that is neither in the backup nor in the target.
+    fn dangling(&self, resource: &Resource) -> Option<Decision> {
+        let rules = self.sides.rules;
+        rules.references(resource).iter().find_map(|reference| {
+            let To::Resource { kinds, value, .. } = &reference.to else { return None };
+            if reference.role == Role::Weak
+                || self.sides.desired.resolve(resource, reference).is_some()
+                || self.sides.actual.resolve(resource, reference).is_some()
+            {
+                return None;
+            }
+            let kind = kinds.first()?;
+            let why = format!(
+                "{} names {kind} {value}, which is neither in the backup nor in the target",
+                reference.at.pointer
+            );
+            Some(Decision::Blocked(why))
+        })
     }
 
     /// A reader without the right to secrets cannot write a resource that holds one.

@@ -124,12 +124,7 @@ impl NewRepository {
         for mirror in sinks {
             log = log.mirror(mirror);
         }
-        let marks = Marks {
-            trust: trust.number(),
-            seq: 0,
-            digest: String::new(),
-            time: cx.now(),
-        };
+        let marks = Marks { trust: trust.number(), seq: 0, digest: String::new(), time: cx.now() };
         self.anchor.raise(trust.repository(), &marks).await?;
         let kind = EventKind::REPOSITORY_CREATE;
         let id = trust.repository();
@@ -190,11 +185,8 @@ pub(super) fn keys_apart(sink: &dyn Sink, keys: &[Arc<dyn KeyProvider>]) -> Resu
 async fn race(cx: &Context, home: &dyn Sink) -> Result<()> {
     let name = ObjectName::new(&format!("probe/{}.json", hex::encode(&random::<8>()?)))?;
     let (a, b) = (Body::from(b"1".to_vec()), Body::from(b"2".to_vec()));
-    let (first, second) = futures_util::future::join(
-        home.put(cx, &name, &a),
-        home.put(cx, &name, &b),
-    )
-    .await;
+    let (first, second) =
+        futures_util::future::join(home.put(cx, &name, &a), home.put(cx, &name, &b)).await;
     let taken = |r: &Result<()>| matches!(r, Err(e) if e.kind() == ErrorKind::AlreadyExists);
     let fair = (first.is_ok() && taken(&second)) || (second.is_ok() && taken(&first));
     if first.is_ok() || second.is_ok() {

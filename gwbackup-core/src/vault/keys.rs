@@ -181,12 +181,7 @@ async fn find(
     }
 }
 
-fn parse(
-    trust: &Trust,
-    bytes: bytes::Bytes,
-    context: KeyContext,
-    generation: u32,
-) -> Result<Wrap> {
+fn parse(trust: &Trust, bytes: bytes::Bytes, context: KeyContext, generation: u32) -> Result<Wrap> {
     let verified = SignedFile::parse(FileKind::Wrap, bytes)?.verify(trust)?;
     let stored: StoredWrap = verified.read(Some(trust.repository()))?;
     let wrap = Wrap::from_stored(context.repository, stored)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{Vault, archive_id};
-use crate::archive::{ArchiveRef, Details, Expected, Manifest, Part, View};
+use crate::archive::{ArchiveRef, BaseRef, Details, Expected, Manifest, Part, View};
 use crate::catalog::{FileKind, RecoveryPoint, SignedFile, store};
 use crate::context::Context;
 use crate::crypt::{KeyPurpose, Right, hex};
@@ -100,7 +100,10 @@ impl Vault {
         }
         let plain = self.seal.open("manifest", backup.as_bytes(), &manifest.sealed)?;
         let details = serde_json::from_slice(&plain).map_err(|e| {
-            Error::corrupt(format!("the manifest's sealed part is malformed (column {})", e.column()))
+            Error::corrupt(format!(
+                "the manifest's sealed part is malformed (column {})",
+                e.column()
+            ))
         })?;
         Ok(Found { manifest, details, digest })
     }
@@ -137,9 +140,8 @@ impl Vault {
         let archive = &found.manifest.archive;
         let spool = self.fetch(cx, sink, archive).await?;
         let id = archive_id(&archive.id)?;
-        let sinks: Vec<&dyn Sink> = std::iter::once(sink)
-            .chain(self.ready().map(super::Place::sink))
-            .collect();
+        let sinks: Vec<&dyn Sink> =
+            std::iter::once(sink).chain(self.ready().map(super::Place::sink)).collect();
         let dek = self.unwrap(cx, KeyPurpose::Archive, id, &sinks).await?;
         let sdek = if found.details.secrets == 0 || !self.may_read_secrets(cx).await? {
             None
@@ -191,22 +193,24 @@ impl Vault {
         let own = self.part(cx, found).await?;
         let base = match &found.manifest.base {
             None => None,
-            Some(base) => {
-                let state = self.state(cx).await?;
-                let point = state.point(base.backup).ok_or_else(|| {
-                    Error::corrupt("the log does not know the full backup that this one needs")
-                        .on(base.backup)
-                })?;
-                let full = self.manifest(cx, point).await?;
-                if full.manifest.archive.id != base.archive
-                    || full.manifest.archive.sha256 != base.sha256
-                {
-                    let message = "the full backup that this one needs was replaced";
-                    return Err(Error::corrupt(message).on(base.backup));
-                }
-                Some(self.part(cx, &full).await?)
-            }
+            Some(base) => Some(self.base_part(cx, base).await?),
         };
         blocking(move || View::open(own, base).map(Arc::new)).await
+    }
+
+    /// The archive of the full backup that an incremental names.
+    pub(crate) async fn base_part(&self, cx: &Context, base: &BaseRef) -> Result<Part> {
+        let state = self.state(cx).await?;
+        let point = state.point(base.backup).ok_or_else(|| {
+            Error::corrupt("the log does not know the full backup that this one needs")
+                .on(base.backup)
+        })?;
+        let full = self.manifest(cx, point).await?;
+        let archive = &full.manifest.archive;
+        if archive.id != base.archive || archive.sha256 != base.sha256 {
+            let message = "the full backup that this one needs was replaced";
+            return Err(Error::corrupt(message).on(base.backup));
+        }
+        self.part(cx, &full).await
     }
 }

@@ -58,7 +58,8 @@ impl Opening {
         let repository_key = context(&id, KeyPurpose::Repository, epoch_object(1));
         let key = unwrap(cx, &trust, &self.keys, &sinks, repository_key).await?;
         let digest_key =
-            unwrap(cx, &trust, &self.keys, &sinks, context(&id, KeyPurpose::Digest, [0; 16])).await?;
+            unwrap(cx, &trust, &self.keys, &sinks, context(&id, KeyPurpose::Digest, [0; 16]))
+                .await?;
         let signer = self.signer(cx, &trust, &sinks).await?;
         let by_key = self.holds_secret(cx, &trust).await?;
         let proven = expected.is_some()
@@ -161,8 +162,7 @@ impl Opening {
             if entry.state != SignerState::Active || !may {
                 continue;
             }
-            let context =
-                context(trust.repository(), KeyPurpose::Signer, *entry.id.as_bytes());
+            let context = context(trust.repository(), KeyPurpose::Signer, *entry.id.as_bytes());
             match unwrap(cx, trust, &self.keys, sinks, context).await {
                 Ok(seed) => return signer_of(&seed, entry.public),
                 Err(e) => refusal = Some(e),
@@ -178,9 +178,11 @@ impl Opening {
     async fn holds_secret(&self, cx: &Context, trust: &Trust) -> Result<bool> {
         for key in &self.keys {
             let own = key.recipient(cx).await?;
-            let known = trust.current().recipients.iter().any(|r| {
-                r.id == own.id && matches!(r.kind, RecipientKind::Secret { .. })
-            });
+            let known = trust
+                .current()
+                .recipients
+                .iter()
+                .any(|r| r.id == own.id && matches!(r.kind, RecipientKind::Secret { .. }));
             if known {
                 return Ok(true);
             }
@@ -204,12 +206,14 @@ impl Opening {
                 _ => Arc::new(AwaySink::new(Arc::clone(&place.copy.sink))),
             }
         };
-        let first = places.iter().find(|place| place.id == home).map_or_else(
-            || Arc::new(AwaySink::nowhere()) as Arc<dyn Sink>,
-            sink,
-        );
-        let mut log =
-            Log::new(Arc::clone(trust), first).seal(seal).signer(signer).anchor(Arc::clone(&self.anchor));
+        let first = places
+            .iter()
+            .find(|place| place.id == home)
+            .map_or_else(|| Arc::new(AwaySink::nowhere()) as Arc<dyn Sink>, sink);
+        let mut log = Log::new(Arc::clone(trust), first)
+            .seal(seal)
+            .signer(signer)
+            .anchor(Arc::clone(&self.anchor));
         for place in places.iter().filter(|place| place.id != home) {
             log = log.mirror(sink(place));
         }

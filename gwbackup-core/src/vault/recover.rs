@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use super::{Vault, archive_id, archive_name, base_name, keys, manifest_name};
-use crate::catalog::{
-    CopyResult, EventDraft, EventKind, EventOutcome, RecoveryPoint, State,
-};
+use crate::catalog::{CopyResult, EventDraft, EventKind, EventOutcome, RecoveryPoint, State};
 use crate::context::Context;
 use crate::crypt::KeyPurpose;
 use crate::error::{ErrorKind, Result};
-use crate::sink::{ObjectName, put_once, Body};
+use crate::sink::{Body, ObjectName, put_once};
 
 /// How long after its deadline a backup without a manifest is left alone.
 const GRACE: Duration = Duration::from_secs(24 * 3600);

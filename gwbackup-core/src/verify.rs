@@ -1,0 +1,213 @@
+//! Whether what was backed up is still whole.
+
+use serde::Serialize;
+
+use crate::archive::View;
+use crate::archive::line::digest;
+use crate::catalog::{CopyFacts, CopyResult, EventDraft, EventKind, EventOutcome, RecoveryPoint};
+use crate::context::Context;
+use crate::crypt::{DataKey, KeyPurpose, StateDigest};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Rules, Snapshot as _};
+use crate::sink::{Sink, blocking};
+use crate::vault::{Found, Standing, Vault, archive_id, keys};
+
+/// How deep a verification looks. Each depth includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Depth {
+    /// Manifests are there, signed, and those that the log names; archives have their size; wrapped
+    /// keys are there.
+    Manifest,
+    /// Every byte of every archive is what its manifest says. Needs no key to the content.
+    #[default]
+    Checksum,
+    /// Every archive opens, every line is read, counts and state digest are computed again.
+    Full,
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// The copy.
+    pub copy: String,
+    /// The object, or the backup.
+    pub object: String,
+    /// `missing`, `damaged`, `key`, `unavailable` or `other`.
+    pub kind: String,
+    /// What was found.
+    pub detail: String,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// How many backups were looked at, times copies.
+    pub checked: u64,
+    /// What is not as it should be.
+    pub failures: Vec<Failure>,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
+/// Looks at these backups on every copy. What is wrong is a failure in the report, not an error.
+pub(crate) async fn run(
+    vault: &Vault,
+    cx: &Context,
+    points: &[RecoveryPoint],
+    depth: Depth,
+) -> Result<VerifyReport> {
+    let mut report = VerifyReport { warnings: vault.warnings.clone(), ..VerifyReport::default() };
+    for (n, point) in points.iter().enumerate() {
+        cx.progress("verify", n as u64, Some(points.len() as u64));
+        let mut facts = CopyFacts::default();
+        for place in &vault.places {
+            cx.check()?;
+            report.checked += 1;
+            let copy = place.sink().to_string();
+            let outcome = match &place.standing {
+                Standing::Ready => one(vault, cx, place.sink(), point, depth).await,
+                Standing::Away(why) | Standing::Foreign(why) => {
+                    Err(Error::new(ErrorKind::Unavailable, why.clone()))
+                }
+            };
+            let result = match outcome {
+                Ok(()) => CopyResult { copy: place.id.to_string(), ok: true, detail: None },
+                Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+                Err(e) => {
+                    let kind = kind_of(&e);
+                    report.failures.push(Failure {
+                        copy,
+                        object: e.subject().map_or_else(|| point.visible_name(), str::to_owned),
+                        kind: kind.to_owned(),
+                        detail: e.message().to_owned(),
+                    });
+                    // A copy that does not answer, or a key that is not here, says nothing about
+                    // what lies there.
+                    if matches!(kind, "unavailable" | "key" | "other") {
+                        continue;
+                    }
+                    let detail = Some(e.to_string());
+                    CopyResult { copy: place.id.to_string(), ok: false, detail }
+                }
+            };
+            facts.copies.push(result);
+        }
+        record(vault, cx, point, depth, &facts).await?;
+    }
+    Ok(report)
+}
+
+async fn record(
+    vault: &Vault,
+    cx: &Context,
+    point: &RecoveryPoint,
+    depth: Depth,
+    facts: &CopyFacts,
+) -> Result<()> {
+    if facts.copies.is_empty() || !vault.proven {
+        return Ok(());
+    }
+    let good = facts.copies.iter().all(|copy| copy.ok);
+    let outcome = if good { EventOutcome::Success } else { EventOutcome::Failed };
+    let draft = EventDraft::new(cx, EventKind::VERIFY, "backup", point.backup, outcome)?
+        .text(format!("{depth:?}").to_lowercase())
+        .data(facts)?;
+    match vault.record(cx, draft).await {
+        // A reader of a medium that cannot be written still verifies.
+        Err(e) if e.kind() != ErrorKind::Cancelled => {
+            tracing::warn!(error = %e, "the verification is not in the log");
+            Ok(())
+        }
+        other => other.map(drop),
+    }
+}
+
+fn kind_of(error: &Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound => "missing",
+        ErrorKind::Corrupt => "damaged",
+        ErrorKind::KeyUnavailable => "key",
+        ErrorKind::Unavailable | ErrorKind::Denied | ErrorKind::Unauthenticated => "unavailable",
+        _ => "other",
+    }
+}
+
+async fn one(
+    vault: &Vault,
+    cx: &Context,
+    sink: &dyn Sink,
+    point: &RecoveryPoint,
+    depth: Depth,
+) -> Result<()> {
+    let found = vault.manifest_on(cx, sink, point).await?;
+    wraps(vault, cx, sink, &found).await?;
+    let archive = &found.manifest.archive;
+    let name = crate::sink::ObjectName::new(&archive.path)?;
+    let meta = sink.head(cx, &name).await.map_err(|e| e.on(&name))?;
+    if meta.size != archive.size {
+        return Err(Error::corrupt("the archive has another size than recorded").on(&name));
+    }
+    match depth {
+        Depth::Manifest => Ok(()),
+        Depth::Checksum => vault.fetch(cx, sink, archive).await.map(drop),
+        Depth::Full => full(vault, cx, sink, &found).await.map_err(|e| match e.subject() {
+            Some(_) => e,
+            None => e.on(&name),
+        }),
+    }
+}
+
+/// The wrapped keys are on this copy.
+async fn wraps(vault: &Vault, cx: &Context, sink: &dyn Sink, found: &Found) -> Result<()> {
+    let archive = archive_id(&found.manifest.archive.id)?;
+    let mut purposes = vec![KeyPurpose::Archive];
+    if found.details.secrets > 0 && found.manifest.base.is_none() {
+        purposes.push(KeyPurpose::Secrets);
+    }
+    for purpose in purposes {
+        let context = keys::context(vault.id(), purpose, archive);
+        let name = keys::wrap_name(&context, 1)?;
+        sink.head(cx, &name).await.map_err(|e| e.on(&name))?;
+    }
+    Ok(())
+}
+
+/// Reads everything from this copy, with its base from wherever it is whole.
+async fn full(vault: &Vault, cx: &Context, sink: &dyn Sink, found: &Found) -> Result<()> {
+    let own = vault.part_on(cx, sink, found).await?;
+    let readable = found.details.secrets == 0 || own.has_secrets_key();
+    let base = match &found.manifest.base {
+        Some(base) => Some(vault.base_part(cx, base).await?),
+        None => None,
+    };
+    let key = DataKey::new(*vault.digest_key.expose());
+    let details = found.details.clone();
+    let cx = cx.clone();
+    blocking(move || {
+        let view = View::open(own, base)?;
+        let rules = Rules::new(view.description().schema.clone().into());
+        let mut state = StateDigest::new(&key)?;
+        let mut kinds = std::collections::BTreeMap::new();
+        let mut buffer = Vec::new();
+        for (n, resource) in view.scan()?.enumerate() {
+            let resource = resource?;
+            if n % 4096 == 0 {
+                cx.check()?;
+            }
+            if readable {
+                state.update(&digest(&rules, &resource, &mut buffer)?);
+            }
+            *kinds.entry(resource.key.kind).or_insert(0_u64) += 1;
+        }
+        if kinds != details.kinds {
+            return Err(Error::corrupt("the archive holds other resources than the manifest says"));
+        }
+        if readable && state.finish() != details.state_digest {
+            return Err(Error::corrupt("the state has another digest than the manifest says"));
+        }
+        Ok(())
+    })
+    .await
+}
