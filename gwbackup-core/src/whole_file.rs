@@ -21,6 +21,7 @@ use crate::model::{
     Captured, Change, Description, Finding, Group, Handles, Limits, Resource, Revision, Rules,
     Schema, Scope, Side, Step, StepReceipt, Verdict,
 };
+use crate::sink::blocking;
 use crate::source::{BoxStream, Known, Purpose, Source};
 use crate::target::{States, StepLog, Target};
 use place::Place;
@@ -205,17 +206,4 @@ impl Target for FileGateway {
         cx.check()?;
         apply::apply(self, description, step, states).await.map_err(|error| self.named(error))
     }
-}
-
-/// Runs blocking work on a thread for it and waits for its end.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    joined(tokio::task::spawn_blocking(work).await)
-}
-
-fn joined<T>(ended: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
-    ended.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Other, "a task ended early").with_source(error))
-    })
 }

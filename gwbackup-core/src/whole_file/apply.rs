@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::place::{Digest, moved};
 use super::read::{BATCHES, Batch};
-use super::{FileGateway, blocking, joined};
+use super::{FileGateway, blocking};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     Action, Attempt, Description, Effect, Key, Outcome, Resource, Rules, Scope, Side, Step,
@@ -135,7 +135,7 @@ pub(super) async fn feed(
     work: impl FnOnce(&mut dyn Iterator<Item = Result<Resource>>) -> Result<()> + Send + 'static,
 ) -> Result<()> {
     let (sender, mut receiver) = mpsc::channel(BATCHES);
-    let worker = tokio::task::spawn_blocking(move || {
+    let worker = blocking(move || {
         let mut batch = Vec::new().into_iter();
         let mut ended = false;
         let mut resources = std::iter::from_fn(move || {
@@ -161,24 +161,29 @@ pub(super) async fn feed(
         });
         work(&mut resources)
     });
-    // A send fails only after the worker has ended; its result says why.
+    let ((), done) = future::join(pump(states, side, sender), worker).await;
+    done
+}
+
+/// Sends everything on, or until the other end has enough; its result says why.
+async fn pump(states: &dyn States, side: Side, sender: mpsc::Sender<Fed>) {
     let mut batch = Batch::default();
     let mut state = states.read(side, &Scope::everything());
-    let last = loop {
-        let full = match state.next().await {
-            Some(Ok(resolved)) => batch.push(resolved.resource),
-            Some(Err(error)) => break Fed::Broken(error),
-            None => {
-                let _ = sender.send(Fed::Some(std::mem::take(&mut batch))).await;
-                break Fed::All;
+    while let Some(resolved) = state.next().await {
+        let fed = match resolved.map(|resolved| batch.push(resolved.resource)) {
+            Ok(None) => continue,
+            Ok(Some(full)) => Fed::Some(full),
+            Err(error) => {
+                // Nothing follows an error, so its fate shows in the worker's result alone.
+                let _ = sender.send(Fed::Broken(error)).await;
+                return;
             }
         };
-        if let Some(full) = full
-            && sender.send(Fed::Some(full)).await.is_err()
-        {
-            break Fed::All;
+        if sender.send(fed).await.is_err() {
+            return;
         }
-    };
-    let _ = sender.send(last).await;
-    joined(worker.await)
+    }
+    if sender.send(Fed::Some(batch)).await.is_ok() {
+        let _ = sender.send(Fed::All).await;
+    }
 }

@@ -3,7 +3,7 @@
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
-use super::{FileGateway, joined};
+use super::FileGateway;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Captured, Resource, Scope};
@@ -58,7 +58,10 @@ pub(super) fn stream(
                 }
                 // The thread ends at its next send, if it has not ended yet.
                 receiver.close();
-                let error = joined(reading.await).and_then(|()| cx.check()).err()?;
+                let ended = reading.await.unwrap_or_else(|error| {
+                    Err(Error::new(ErrorKind::Other, "a read ended early").with_source(error))
+                });
+                let error = ended.and_then(|()| cx.check()).err()?;
                 Some((stream::iter(vec![Err(error)]), (receiver, None)))
             }
         })
