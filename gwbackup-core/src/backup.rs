@@ -158,6 +158,15 @@ impl Prepared {
         blocking(move || View::open(own, base).map(Arc::new)).await
     }
 
+    /// Says that the backup begins: before anything of it is stored.
+    pub(crate) async fn announce(&self, vault: &Vault, cx: &Context) -> Result<()> {
+        let mut facts = self.facts(0);
+        facts.deadline = cx.now().checked_add(DEADLINE).ok();
+        let kind = EventKind::BACKUP_START;
+        let draft = EventDraft::new(cx, kind, "backup", self.backup, EventOutcome::Started)?;
+        vault.record(cx, draft.data(&facts)?).await.map(drop)
+    }
+
     fn is_complete(&self) -> bool {
         self.details.gaps.iter().all(|gap| gap.cause == Cause::NotOffered)
     }

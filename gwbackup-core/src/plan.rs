@@ -25,7 +25,7 @@ pub(crate) use index::Index;
 pub(crate) use matching::{Matching, PlannedPlaces, Sides, match_pass, moved_under};
 pub(crate) use order::waves;
 pub(crate) use select::label;
-pub(crate) use translate::{Located, Places, Translator};
+pub(crate) use translate::{InPlace, Located, Places, Translator};
 
 /// What happens to a resource that exists and differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -179,6 +179,8 @@ pub(crate) struct Draft {
     pub(crate) desired: Index,
     pub(crate) actual: Index,
     pub(crate) matching: Matching,
+    /// What was selected, and what that needs; empty when everything is.
+    pub(crate) selected: BTreeSet<Key>,
 }
 
 /// Compares a backup with a target and decides on every resource.
@@ -202,7 +204,8 @@ pub(crate) fn draft(
     let decider =
         decide::Decider::new(sides, &matching, options, selected.as_ref(), soft_deleted, ours);
     let decided = decider.run()?;
-    Ok(Draft { decided, desired, actual, matching })
+    let selected = selected.map(|selected| selected.keys).unwrap_or_default();
+    Ok(Draft { decided, desired, actual, matching, selected })
 }
 
 /// One write, for people and scripts.

@@ -1,7 +1,21 @@
-//! Writing a backup back: apply, roll back, resume, compare.
+//! Writing a backup back: plan, apply, roll back, resume, compare.
+//!
+//! A run is a walk over a [`plan`](crate::plan)'s groups, with a journal. Every record stands before
+//! what it announces. A step that fails for good turns the run round: what was done, and what may
+//! have been, is swapped, arranged again and applied.
 
+mod apply;
+mod compare;
 mod journal;
+mod prepare;
 mod run;
+mod store;
 mod world;
 
+pub use apply::{ApplyOptions, RunReport};
+pub use compare::{Comparison, Deviation};
 pub use journal::RunStatus;
+pub use prepare::Plan;
+
+pub(crate) use apply::carry_on;
+pub(crate) use prepare::{Order, Ready, prepare, resume};

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::index::Index;
 use crate::error::{Error, Result};
-use crate::model::{HandleName, Handles, Key, Resource, Role, Rules, Snapshot, elements, members};
+use crate::model::{
+    HandleName, Handles, Key, Member, Resource, Role, Rules, Snapshot, elements, members,
+};
 
 /// Chooses resources: `kind`, `kind/id-or-name`, `tag:NAME`, with `*` for any text. The kind may be
 /// given by one of its aliases.
@@ -174,11 +176,20 @@ fn needs(rules: &Rules, index: &Index, resource: &Resource) -> Vec<Key> {
     keys
 }
 
-/// The name of a handle under which people look for things.
+/// The name under which people look for a thing; never a secret.
 pub(crate) fn label(rules: &Rules, resource: &Resource) -> Option<String> {
     let handles = rules.handles(&Handles::new(), resource);
+    let secret = |pointer: &String| {
+        resource.marks.iter().any(|mark| mark.at.pointer == *pointer)
+            || rules.members(resource, |member| *member == Member::Secret).contains(pointer)
+    };
     let specs = &rules.spec(&resource.key.kind)?.handles;
-    let named = specs.iter().find(|spec| spec.name != HandleName::id() && !spec.at.is_empty())?;
+    let named = specs.iter().find(|spec| {
+        spec.name != HandleName::id()
+            && !spec.at.is_empty()
+            && handles.contains_key(&spec.name)
+            && !spec.at.iter().any(secret)
+    })?;
     handles.get(&named.name).map(|name| name.replace('\0', "/"))
 }
 

@@ -17,6 +17,7 @@ use crate::model::{
 use crate::plan::{
     Draft, Index, Located, Matching, Places, PlannedPlaces, Translator, moved_under,
 };
+use crate::sink::blocking;
 use crate::source::BoxStream;
 use crate::target::States;
 
@@ -42,7 +43,7 @@ impl Material {
         live: Arc<dyn Snapshot>,
         draft: Draft,
     ) -> (Self, Vec<crate::plan::Item>, crate::plan::Summary, Vec<crate::plan::Links>) {
-        let Draft { decided, desired, actual, matching } = draft;
+        let Draft { decided, desired, actual, matching, .. } = draft;
         let mut by_key = HashMap::new();
         let mut by_target = HashMap::new();
         for change in &decided.changes {
@@ -78,11 +79,16 @@ pub(crate) struct Progress {
 pub(crate) struct World {
     pub(crate) material: Arc<Material>,
     progress: Arc<RwLock<Progress>>,
+    forward: Forward,
+    back: Back,
 }
 
 impl World {
     pub(crate) fn new(material: Arc<Material>, progress: Progress) -> Self {
-        Self { material, progress: Arc::new(RwLock::new(progress)) }
+        let progress = Arc::new(RwLock::new(progress));
+        let forward = Forward(Arc::clone(&material), Arc::clone(&progress));
+        let back = Back(Arc::clone(&material), Arc::clone(&progress));
+        Self { material, progress, forward, back }
     }
 
     /// Reads the progress.
@@ -104,6 +110,37 @@ impl World {
             let there = self.material.matching.there(key)?;
             Some(progress.remade.get(there).map_or_else(|| there.clone(), |t| t.key.clone()))
         })
+    }
+
+    /// Where a thing that a finished run should have left is now: one of the backup, or after a roll
+    /// back one of the target as it was.
+    pub(crate) fn now_at(&self, key: &Key, rolled_back: bool) -> Option<Key> {
+        if !rolled_back {
+            return self.there(key).or_else(|| {
+                let no = self.material.by_key.get(key)?;
+                let done = self.progress(|progress| progress.applied.contains(no));
+                done.then(|| self.material.changes.get(no).map(|change| self.key_of(change)))?
+            });
+        }
+        let again = self.progress(|p| p.remade.get(key).map(|t| t.key.clone()));
+        let moved = || {
+            let parent = self.material.actual.head(key)?.parent.as_ref()?;
+            let there = self.now_at(parent, true)?;
+            moved_under(key, parent, &there)
+        };
+        Some(again.or_else(moved).unwrap_or_else(|| key.clone()))
+    }
+
+    /// Reads documents of the backup (or of the target as it was) in the handles of now.
+    pub(crate) fn translator(&self, rolled_back: bool) -> Translator<'_> {
+        let material = &self.material;
+        let gateway = &material.actual.gateway;
+        if rolled_back {
+            let live = material.live.as_ref();
+            return Translator::new(&material.rules, &material.actual, live, gateway, &self.back);
+        }
+        let backup = material.backup.as_ref();
+        Translator::new(&material.rules, &material.desired, backup, gateway, &self.forward)
     }
 
     /// The two sides of a step.
@@ -166,15 +203,7 @@ impl World {
         }
         let material = &self.material;
         let Some(resource) = material.backup.get(&change.key)? else { return Ok(None) };
-        let places = ForwardPlaces { world: self };
-        let translator = Translator::new(
-            &material.rules,
-            &material.desired,
-            material.backup.as_ref(),
-            &material.actual.gateway,
-            &places,
-        );
-        let (document, pending) = translator.write(&resource)?;
+        let (document, pending) = self.translator(false).write(&resource)?;
         let key = self.key_of(change);
         let parent = resource.parent.map(|parent| self.there(&parent).unwrap_or(parent));
         Ok(Some(Resolved { resource: Resource { key, parent, document, ..resource }, pending }))
@@ -185,15 +214,7 @@ impl World {
         let material = &self.material;
         let Some(resource) = material.live.get(key)? else { return Ok(None) };
         let again = self.progress(|p| p.remade.get(key).map(|t| t.key.clone()));
-        let places = BackPlaces { world: self };
-        let translator = Translator::new(
-            &material.rules,
-            &material.actual,
-            material.live.as_ref(),
-            &material.actual.gateway,
-            &places,
-        );
-        let (document, pending) = translator.write(&resource)?;
+        let (document, pending) = self.translator(true).write(&resource)?;
         let parent = resource.parent.as_ref().map(|parent| {
             let again = self.progress(|p| p.remade.get(parent).map(|t| t.key.clone()));
             again.unwrap_or_else(|| parent.clone())
@@ -205,20 +226,19 @@ impl World {
 }
 
 /// Places of the backup's things, in a run.
-#[derive(Debug)]
-struct ForwardPlaces<'a> {
-    world: &'a World,
-}
+#[derive(Debug, Clone)]
+struct Forward(Arc<Material>, Arc<RwLock<Progress>>);
 
-impl Places for ForwardPlaces<'_> {
+impl Places for Forward {
     fn locate(&self, key: &Key, handle: &HandleName) -> Located {
-        let material = &self.world.material;
-        let made = self.world.progress(|progress| {
+        let Self(material, progress) = self;
+        let made = {
+            let progress = progress.read().unwrap_or_else(PoisonError::into_inner);
             progress.made.get(key).cloned().or_else(|| {
                 let there = material.matching.there(key)?;
                 progress.remade.get(there).cloned()
             })
-        });
+        };
         match made {
             Some(there) => of_made(&there, handle),
             None => PlannedPlaces { matching: &material.matching, actual: &material.actual }
@@ -228,23 +248,21 @@ impl Places for ForwardPlaces<'_> {
 }
 
 /// Places of the target's own things, in a roll back.
-#[derive(Debug)]
-struct BackPlaces<'a> {
-    world: &'a World,
-}
+#[derive(Debug, Clone)]
+struct Back(Arc<Material>, Arc<RwLock<Progress>>);
 
-impl Places for BackPlaces<'_> {
+impl Places for Back {
     fn locate(&self, key: &Key, handle: &HandleName) -> Located {
-        self.world.progress(|progress| {
-            if let Some(there) = progress.remade.get(key) {
-                return of_made(there, handle);
-            }
-            let gone = self.world.material.by_target.get(key).is_some_and(|no| {
-                let action = self.world.material.changes.get(no).map(|change| change.action);
-                action == Some(Action::Delete) && progress.applied.contains(no)
-            });
-            if gone { Located::Nowhere } else { Located::AsItIs }
-        })
+        let Self(material, progress) = self;
+        let progress = progress.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(there) = progress.remade.get(key) {
+            return of_made(there, handle);
+        }
+        let gone = material.by_target.get(key).is_some_and(|no| {
+            let action = material.changes.get(no).map(|change| change.action);
+            action == Some(Action::Delete) && progress.applied.contains(no)
+        });
+        if gone { Located::Nowhere } else { Located::AsItIs }
     }
 }
 
@@ -383,15 +401,5 @@ impl States for Around {
                 }
             },
         ))
-    }
-}
-
-/// Runs blocking work off the async thread, and waits for it.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => Err(Error::new(ErrorKind::Other, "a blocking task stopped").with_source(e)),
     }
 }

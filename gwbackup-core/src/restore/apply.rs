@@ -1,0 +1,297 @@
+//! Carrying a plan out, from the safety backup to the report.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::compare::{Comparison, compare};
+use super::journal::{Record, RunStatus};
+use super::prepare::{EndFacts, Plan, Ready, Resumed, capture};
+use super::run::Run;
+use crate::archive::Details;
+use crate::backup::{self, BackupReport};
+use crate::catalog::{EventDraft, EventKind, EventOutcome};
+use crate::clock::Timestamp;
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Finding, IdMap, Key, Verdict};
+use crate::sink::blocking;
+use crate::target::Check;
+use crate::vault::Vault;
+
+/// What a restore may do.
+#[derive(Debug, Clone, Default)]
+pub struct ApplyOptions {
+    /// Restore from a backup in which a part of the gateway is missing.
+    pub accept_partial: bool,
+    /// Destroy values that no roll back could bring back.
+    pub accept_loss: bool,
+    /// Tests to run afterwards.
+    pub checks: Vec<Arc<dyn Check>>,
+}
+
+/// How a run went.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// The run; none when there was nothing to write.
+    pub run: Option<Uuid>,
+    /// How it ended.
+    pub status: RunStatus,
+    /// Calls to the target that ended well.
+    pub applied: u64,
+    /// What reading back found.
+    pub compare: Comparison,
+    /// The backup of the target before the run.
+    pub safety: Option<Uuid>,
+    /// Identities in the target, where they differ from those in the backup.
+    pub map: IdMap,
+    /// Why the run turned round, and what could not be undone.
+    pub failures: Vec<String>,
+    /// What the tests found.
+    pub checks: Vec<Finding>,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+}
+
+impl Ready {
+    /// Everything that forbids the first write.
+    fn consent(&self, options: &ApplyOptions) -> Result<()> {
+        let plan = &self.plan;
+        if let Some(item) = plan.blocked.first() {
+            let more = match plan.blocked.len() - 1 {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            let message = match &item.decision {
+                crate::plan::Decision::Blocked(why) => format!("blocked: {why}{more}"),
+                _ => format!("it is not clear which of the target's resources it is{more}"),
+            };
+            return Err(Error::refused(message)
+                .on(&item.key)
+                .help("see the plan; name identities with a mapping, or restore a selection"));
+        }
+        if let Some(finding) = plan.findings.iter().find(|f| f.verdict == Verdict::Failed) {
+            return Err(Error::refused(format!("the target refuses: {}", finding.detail))
+                .on(&finding.subject));
+        }
+        if plan.backup_partial && !options.accept_partial {
+            return Err(Error::refused("a part of the gateway is missing in this backup")
+                .on(&plan.backup_name)
+                .help("choose another backup, or accept it (`--accept-partial`)"));
+        }
+        if let Some(step) = plan.losses().next().filter(|_| !options.accept_loss) {
+            return Err(Error::refused("a value that nobody could bring back would be destroyed")
+                .on(format!("{}/{}", step.kind, step.id))
+                .help("accept the loss (`--accept-loss`), or leave the resource out"));
+        }
+        Ok(())
+    }
+
+    /// Refuses when the target has moved since the plan was made.
+    async fn unmoved(&self, cx: &Context) -> Result<()> {
+        let scope = crate::model::Scope::everything();
+        let now = self.target.revision(cx, &scope).await?;
+        let moved = match (&self.safety.revision, &now) {
+            (Some(then), Some(now)) => then != now,
+            _ => {
+                let again =
+                    capture(&self.vault, cx, &self.target, &self.description, &self.details)
+                        .await?;
+                again.details.state_digest != self.safety.details.state_digest
+            }
+        };
+        if moved {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the target has changed since the plan was made",
+            )
+            .on(&self.plan.target)
+            .help("make a new plan"));
+        }
+        Ok(())
+    }
+
+    /// Carries the plan out.
+    pub(crate) async fn apply(self, cx: &Context, options: &ApplyOptions) -> Result<RunReport> {
+        self.consent(options)?;
+        self.vault.writable()?;
+        let started = cx.now();
+        let partial = self.plan.summary.cannot_restore > 0;
+        let vault = Arc::clone(&self.vault);
+        if self.plan.is_empty() {
+            return self.nothing_to_do(cx, options, partial, started).await;
+        }
+        self.unmoved(cx).await?;
+        let (mut run, begin, rest) = self.into_run(cx)?;
+        let facts = EndFacts {
+            run: run.id,
+            source: rest.plan.source.clone(),
+            target: rest.plan.target.clone(),
+            backup: begin.backup,
+            safety: Some(begin.safety),
+            status: RunStatus::Cancelled,
+        };
+        let safety = safety_backup(&vault, cx, rest.safety).await?;
+        announce(&vault, cx, &facts, &rest.plan).await?;
+        run.journal.write(cx, &Record::Begin(Box::new(begin))).await?;
+        run.go(cx, partial).await.map(drop).or_else(stopped)?;
+        conclude(&vault, cx, run, &rest.details, &rest.left_alone, options, facts, started)
+            .await
+            .map(|report| RunReport { safety: Some(safety.id), ..report })
+    }
+
+    async fn nothing_to_do(
+        self,
+        cx: &Context,
+        options: &ApplyOptions,
+        partial: bool,
+        started: Timestamp,
+    ) -> Result<RunReport> {
+        let live = self.safety.view(&self.vault).await?;
+        let (world, left_alone) = (self.world.clone(), self.left_alone.clone());
+        let compare = blocking(move || compare(&world, live.as_ref(), false, &left_alone)).await?;
+        let mut checks = Vec::new();
+        for check in &options.checks {
+            checks.extend(check.run(cx, self.target.as_ref()).await?);
+        }
+        Ok(RunReport {
+            run: None,
+            status: if partial { RunStatus::Partial } else { RunStatus::Success },
+            applied: 0,
+            compare,
+            safety: None,
+            map: self.kept,
+            failures: Vec::new(),
+            checks,
+            started,
+            ended: cx.now(),
+        })
+    }
+}
+
+/// A cancelled run has a report, too.
+fn stopped(error: Error) -> Result<()> {
+    if error.kind() == ErrorKind::Cancelled { Ok(()) } else { Err(error) }
+}
+
+async fn safety_backup(
+    vault: &Vault,
+    cx: &Context,
+    prepared: backup::Prepared,
+) -> Result<BackupReport> {
+    prepared.announce(vault, cx).await?;
+    backup::commit(vault, cx, prepared).await
+}
+
+async fn announce(vault: &Vault, cx: &Context, facts: &EndFacts, plan: &Plan) -> Result<()> {
+    let kind = EventKind::RESTORE_START;
+    let draft = EventDraft::new(cx, kind, "run", facts.run, EventOutcome::Started)?
+        .count("writes", plan.summary.writes())
+        .data(facts)?;
+    vault.record(cx, draft).await.map(drop)
+}
+
+/// Goes on with a run, or turns it round.
+pub(crate) async fn carry_on(
+    vault: &Arc<Vault>,
+    cx: &Context,
+    resumed: Resumed,
+    turn: bool,
+    options: &ApplyOptions,
+) -> Result<RunReport> {
+    vault.writable()?;
+    let started = cx.now();
+    let Resumed { mut run, begin, details, left_alone, partial } = resumed;
+    match (run.state.ended, turn) {
+        (Some(RunStatus::Success | RunStatus::Partial | RunStatus::RolledBack), false) => {
+            return Err(Error::refused("the run is over: there is nothing to carry on").on(run.id));
+        }
+        (Some(RunStatus::RolledBack), true) => {
+            return Err(Error::refused("the run was rolled back already").on(run.id));
+        }
+        _ => {}
+    }
+    if turn && !run.state.backwards {
+        run.turn(cx, "asked for".to_owned()).await?;
+    }
+    let facts = EndFacts {
+        run: run.id,
+        source: details.gateway.clone(),
+        target: begin.target.clone(),
+        backup: begin.backup,
+        safety: Some(begin.safety),
+        status: RunStatus::Cancelled,
+    };
+    run.go(cx, partial).await.map(drop).or_else(stopped)?;
+    conclude(vault, cx, run, &details, &left_alone, options, facts, started)
+        .await
+        .map(|report| RunReport { safety: Some(begin.safety), ..report })
+}
+
+/// Reads back, tests, and writes down how it ended.
+#[expect(clippy::too_many_arguments, reason = "each is one part of the report")]
+async fn conclude(
+    vault: &Arc<Vault>,
+    cx: &Context,
+    run: Run,
+    details: &Details,
+    left_alone: &BTreeSet<Key>,
+    options: &ApplyOptions,
+    mut facts: EndFacts,
+    started: Timestamp,
+) -> Result<RunReport> {
+    // A cancelled run still says where it stands.
+    let cx = &cx.clone().with_cancellation(tokio_util::sync::CancellationToken::new());
+    let status = run.state.ended.unwrap_or(RunStatus::Cancelled);
+    facts.status = status;
+    let map = run.id_map();
+    let rolled_back = run.state.backwards;
+    let (compare, checks) = if status == RunStatus::Cancelled {
+        (Comparison::default(), Vec::new())
+    } else {
+        let now = capture(vault, cx, &run.target, &run.description, details).await?;
+        let now = now.view(vault).await?;
+        let world = run.world.clone();
+        let left_alone = if rolled_back { BTreeSet::new() } else { left_alone.clone() };
+        let found =
+            blocking(move || compare(&world, now.as_ref(), rolled_back, &left_alone)).await?;
+        let mut checks = Vec::new();
+        if !rolled_back {
+            for check in &options.checks {
+                checks.extend(check.run(cx, run.target.as_ref()).await?);
+            }
+        }
+        (found, checks)
+    };
+    let outcome = match status {
+        RunStatus::Success => EventOutcome::Success,
+        RunStatus::Partial => EventOutcome::Partial,
+        RunStatus::RolledBack => EventOutcome::RolledBack,
+        _ => EventOutcome::Failed,
+    };
+    if status != RunStatus::Cancelled {
+        let kind = EventKind::RESTORE_END;
+        let draft = EventDraft::new(cx, kind, "run", run.id, outcome)?
+            .count("applied", run.state.applied)
+            .count("equal", compare.equal)
+            .count("different", compare.different)
+            .data(&facts)?;
+        vault.record(cx, draft).await?;
+    }
+    Ok(RunReport {
+        run: Some(run.id),
+        status,
+        applied: run.state.applied,
+        compare,
+        safety: None,
+        map,
+        failures: run.state.failures,
+        checks,
+        started,
+        ended: cx.now(),
+    })
+}

@@ -1,0 +1,122 @@
+//! Whether the target holds what it should, read back after a run.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::world::World;
+use crate::error::Result;
+use crate::model::{Key, Rules, Snapshot, Verdict, absent_places};
+use crate::plan::{FieldChange, field_changes, label, secret_pointers};
+
+/// Differences that a report names one by one.
+const NAMED: usize = 1000;
+
+/// What reading back found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Comparison {
+    /// The same to the byte, in the target's handles.
+    pub equal: u64,
+    /// Different only in what moves by itself, is set by the server, or is a default.
+    pub ignorable: u64,
+    /// Different, or missing.
+    pub different: u64,
+    /// The same as far as it can be seen: a value is never readable, or was not in the backup.
+    pub unverifiable: u64,
+    /// The differences, at most 1,000.
+    pub differences: Vec<Deviation>,
+}
+
+/// One resource that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deviation {
+    /// Its key in the backup.
+    #[serde(flatten)]
+    pub key: Key,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whether it is missing altogether.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub missing: bool,
+    /// What differs (from: as it should be, to: as it is), secrets masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldChange>,
+}
+
+impl Comparison {
+    /// How it stands.
+    pub fn verdict(&self) -> Verdict {
+        if self.different == 0 { Verdict::Ok } else { Verdict::Failed }
+    }
+}
+
+/// Holds the target's present state against what the run was to reach: the backup for a finished
+/// run, the state before it for one that rolled back. `left_alone`: resources that the plan did not
+/// want to write. Blocking.
+pub(crate) fn compare(
+    world: &World,
+    now: &dyn Snapshot,
+    rolled_back: bool,
+    left_alone: &BTreeSet<Key>,
+) -> Result<Comparison> {
+    let material = &world.material;
+    let rules: &Rules = &material.rules;
+    let mut found = Comparison::default();
+    let wanted: &dyn Snapshot =
+        if rolled_back { material.live.as_ref() } else { material.backup.as_ref() };
+    // Translators name nameless things by content; both sides use one index of the present state.
+    let present = crate::plan::Index::build(now, rules)?;
+    let ours = world.translator(rolled_back);
+    let theirs =
+        crate::plan::Translator::new(rules, &present, now, now.handles(), &crate::plan::InPlace);
+    for resource in wanted.scan()? {
+        let resource = resource?;
+        if left_alone.contains(&resource.key) {
+            continue;
+        }
+        let there = world.now_at(&resource.key, rolled_back);
+        let actual = match &there {
+            Some(there) => now.get(there)?,
+            None => None,
+        };
+        let Some(actual) = actual else {
+            found.deviation(rules, &resource, true, Vec::new());
+            continue;
+        };
+        let absent: Vec<String> =
+            absent_places(&resource).chain(absent_places(&actual)).map(str::to_owned).collect();
+        let (document, _) = ours.write(&resource)?;
+        if document == actual.document && absent.is_empty() {
+            found.equal += 1;
+            continue;
+        }
+        let (a, b) = (ours.comparable(&resource, &absent)?, theirs.comparable(&actual, &absent)?);
+        if a == b && resource.attachments == actual.attachments {
+            let counter =
+                if absent.is_empty() { &mut found.ignorable } else { &mut found.unverifiable };
+            *counter += 1;
+        } else {
+            let fields = field_changes(&a, &b, &secret_pointers([&resource, &actual]));
+            found.deviation(rules, &resource, false, fields);
+        }
+    }
+    Ok(found)
+}
+
+impl Comparison {
+    fn deviation(
+        &mut self,
+        rules: &Rules,
+        resource: &crate::model::Resource,
+        missing: bool,
+        fields: Vec<FieldChange>,
+    ) {
+        self.different += 1;
+        if self.differences.len() < NAMED {
+            let (key, name) = (resource.key.clone(), label(rules, resource));
+            self.differences.push(Deviation { key, name, missing, fields });
+        }
+    }
+}

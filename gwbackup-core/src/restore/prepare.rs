@@ -1,0 +1,418 @@
+//! Making a plan against a live gateway.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Begin, Journal, Record, begin};
+use super::run::{Run, State};
+use super::store::VaultRecords;
+use super::world::{Material, Progress, World};
+use crate::archive::{Capture, Details, View};
+use crate::backup::{self, BackupOptions, Prepared, Task};
+use crate::catalog::{EventKind, RecoveryPoint, State as BackupState};
+use crate::clock::rfc3339;
+use crate::context::Context;
+use crate::crypt::uuid_v7;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Change, Description, Finding, IdMap, Key, Rules, Snapshot as _, Undo, Verdict};
+use crate::plan::{Arranged, Decision, Item, Links, PlanOptions, PlannedStep, Summary, draft};
+use crate::sink::blocking;
+use crate::source::Source;
+use crate::target::Target;
+use crate::vault::Vault;
+
+/// What a restore would do, as a value: can be printed, stored, approved.
+///
+/// Holds keys, digests and masked differences, never a document.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Plan {
+    /// Name and version of the form.
+    pub schema: String,
+    /// The backup.
+    pub backup: uuid::Uuid,
+    /// Its name.
+    pub backup_name: String,
+    /// Keyed digest of its state.
+    pub backup_digest: String,
+    /// Whether something of the gateway is missing in it.
+    pub backup_partial: bool,
+    /// The gateway that it is of.
+    pub source: String,
+    /// The gateway that would be written.
+    pub target: String,
+    /// Keyed digest of the target's state when the plan was made.
+    pub target_digest: String,
+    /// When.
+    pub created: String,
+    /// How it was made.
+    pub options: PlanOptions,
+    /// How often each decision was taken.
+    pub summary: Summary,
+    /// Exactly the writes, in order.
+    pub steps: Vec<PlannedStep>,
+    /// Everything else that is not simply unchanged: skipped, beyond what the vendor offers.
+    pub left: Vec<Item>,
+    /// What stops it before its first write.
+    pub blocked: Vec<Item>,
+    /// What the target's own dry run found.
+    pub findings: Vec<Finding>,
+    /// How long the writing takes, in milliseconds, as far as the provider can tell.
+    pub estimate_ms: u64,
+}
+
+impl Plan {
+    /// Whether it writes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether something stops it before its first write.
+    pub fn is_blocked(&self) -> bool {
+        !self.blocked.is_empty() || self.findings.iter().any(|f| f.verdict == Verdict::Failed)
+    }
+
+    /// Writes whose loss no roll back could mend.
+    pub fn losses(&self) -> impl Iterator<Item = &PlannedStep> {
+        self.steps.iter().filter(|step| matches!(step.undo, Undo::Lost(_)))
+    }
+
+    /// Whether another plan would do the same to the same state.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        self.backup == other.backup
+            && self.target == other.target
+            && self.target_digest == other.target_digest
+            && self.steps == other.steps
+    }
+}
+
+/// What is to be restored where.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) point: RecoveryPoint,
+    pub(crate) target: Arc<dyn Target>,
+    pub(crate) options: PlanOptions,
+}
+
+/// A plan with everything that it takes to carry it out.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) plan: Plan,
+    pub(crate) target: Arc<dyn Target>,
+    pub(crate) description: Description,
+    pub(crate) world: World,
+    pub(crate) arranged: Arranged,
+    pub(crate) links: Vec<Links>,
+    pub(crate) safety: Prepared,
+    pub(crate) details: Details,
+    pub(crate) kept: IdMap,
+    /// Resources that the plan does not want to write though they differ.
+    pub(crate) left_alone: BTreeSet<Key>,
+}
+
+/// Compares the backup with the live gateway. Writes nothing anywhere.
+pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> Result<Ready> {
+    let Order { point, target, options } = order;
+    if !matches!(point.state(cx.now()), BackupState::Success | BackupState::Partial) {
+        return Err(Error::refused("the backup did not succeed, so it cannot be restored")
+            .on(point.visible_name()));
+    }
+    let found = vault.manifest(cx, &point).await?;
+    let backup = vault.view_of(cx, &found).await?;
+    let description = target.describe(cx).await?;
+    let kept = kept_map(vault, cx, &found.details.gateway, &target.address()).await?;
+    let safety = capture(vault, cx, &target, &description, &found.details).await?;
+    let live = safety.view(vault).await?;
+    let rules = Rules::new(Arc::clone(&description.schema));
+    let made = {
+        let (options, kept) = (options.clone(), kept.clone());
+        let soft_deleted = safety.soft_deleted.clone();
+        let (backup, live) = (Arc::clone(&backup), Arc::clone(&live));
+        blocking(move || material(rules, backup, live, &options, &kept, &soft_deleted)).await?
+    };
+    let changes: Vec<Change> = made.material.changes.values().cloned().collect();
+    let arrange = |changes: &[Change]| target.arrange(&description, changes);
+    let arranged =
+        Arranged::new(changes.clone(), &made.links, &made.material.rules, arrange, false)?;
+    let world = World::new(Arc::new(made.material), Progress::default());
+    let numbers: Vec<_> = changes.iter().map(|change| change.no).collect();
+    let states = world.around(&numbers, false);
+    let findings = target.validate(cx, &description, &changes, &states).await?;
+    let steps = steps(&arranged, &made.items);
+    let (mut blocked, mut left) = (Vec::new(), Vec::new());
+    let mut left_alone = BTreeSet::new();
+    for item in made.items {
+        match item.decision {
+            Decision::Blocked(_) | Decision::Ambiguous(_) => blocked.push(item),
+            Decision::Skipped(_) | Decision::CannotRestore(_) => {
+                left_alone.insert(item.key.clone());
+                left.push(item);
+            }
+            Decision::Do(_) | Decision::Unchanged => {}
+        }
+    }
+    if !options.only.is_empty() {
+        left_alone.extend(unselected(&world, &made.selected)?);
+    }
+    let estimate = arranged.estimate(description.limits.parallel_writes);
+    let plan = Plan {
+        schema: "gwbackup.plan/1".to_owned(),
+        backup: point.backup,
+        backup_name: point.visible_name(),
+        backup_digest: found.details.state_digest.clone(),
+        backup_partial: found.manifest.capture == Capture::Partial,
+        source: found.details.gateway.clone(),
+        target: target.address(),
+        target_digest: safety.details.state_digest.clone(),
+        created: rfc3339(cx.now()),
+        options,
+        summary: made.summary,
+        steps,
+        left,
+        blocked,
+        findings,
+        estimate_ms: u64::try_from(estimate.as_millis()).unwrap_or(u64::MAX),
+    };
+    Ok(Ready {
+        vault: Arc::clone(vault),
+        plan,
+        target,
+        description,
+        world,
+        arranged,
+        links: made.links,
+        safety,
+        details: found.details,
+        kept,
+        left_alone,
+    })
+}
+
+struct Made {
+    material: Material,
+    items: Vec<Item>,
+    summary: Summary,
+    links: Vec<Links>,
+    selected: BTreeSet<Key>,
+}
+
+fn material(
+    rules: Rules,
+    backup: Arc<View>,
+    live: Arc<View>,
+    options: &PlanOptions,
+    kept: &IdMap,
+    soft_deleted: &BTreeSet<Key>,
+) -> Result<Made> {
+    let mut made = draft(
+        &rules,
+        backup.as_ref(),
+        live.as_ref(),
+        options,
+        kept,
+        soft_deleted,
+        &BTreeSet::new(),
+    )?;
+    let selected = std::mem::take(&mut made.selected);
+    let (material, items, summary, links) = Material::new(rules, backup, live, made);
+    Ok(Made { material, items, summary, links, selected })
+}
+
+fn unselected(world: &World, selected: &BTreeSet<Key>) -> Result<Vec<Key>> {
+    let keys = world.material.backup.scan()?.map(|resource| resource.map(|r| r.key));
+    keys.filter(|key| !matches!(key, Ok(key) if selected.contains(key))).collect()
+}
+
+/// Captures the target into a spool: the actual side of the plan, and the safety backup of a run.
+pub(crate) async fn capture(
+    vault: &Vault,
+    cx: &Context,
+    target: &Arc<dyn Target>,
+    description: &Description,
+    details: &Details,
+) -> Result<Prepared> {
+    let source: Arc<dyn Source> = Arc::clone(target) as Arc<dyn Source>;
+    let options = BackupOptions {
+        application: details.application.clone(),
+        environment: details.environment.clone(),
+        ..BackupOptions::default()
+    };
+    let task = Task::safety(cx, &options)?;
+    backup::prepare(vault, cx, &source, description, &options, task, None).await
+}
+
+/// The writes in order, as people read them.
+fn steps(arranged: &Arranged, items: &[Item]) -> Vec<PlannedStep> {
+    let by_key: BTreeMap<&Key, &Item> = items.iter().map(|item| (&item.key, item)).collect();
+    let changes: BTreeMap<_, &Change> = arranged.changes.iter().map(|c| (c.no, c)).collect();
+    let mut steps = Vec::with_capacity(arranged.changes.len());
+    for (call, group) in (1..).zip(arranged.waves.iter().flatten()) {
+        let Some(group) = arranged.groups.get(*group) else { continue };
+        for change in group.changes.iter().filter_map(|no| changes.get(no)) {
+            let item = by_key.get(&change.key);
+            let target = change.target_key();
+            steps.push(PlannedStep {
+                n: u32::try_from(steps.len() + 1).unwrap_or(u32::MAX),
+                action: change.action,
+                kind: target.kind.to_string(),
+                id: target.id.to_string(),
+                name: item.and_then(|item| item.name.clone()),
+                changes: item.map(|item| item.fields.clone()).unwrap_or_default(),
+                undo: change.undo.clone(),
+                call,
+            });
+        }
+    }
+    steps
+}
+
+/// What a restore's end leaves in the log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct EndFacts {
+    pub(crate) run: uuid::Uuid,
+    pub(crate) source: String,
+    pub(crate) target: String,
+    pub(crate) backup: uuid::Uuid,
+    pub(crate) safety: Option<uuid::Uuid>,
+    pub(crate) status: super::RunStatus,
+}
+
+/// The identities that the last runs between these two gateways found or made.
+async fn kept_map(vault: &Arc<Vault>, cx: &Context, source: &str, target: &str) -> Result<IdMap> {
+    let events = match vault.events(cx).await {
+        Ok(events) => events,
+        Err(e) if e.kind() == ErrorKind::Unavailable => return Ok(IdMap::default()),
+        Err(e) => return Err(e),
+    };
+    for event in events.iter().rev().filter(|e| e.counts && e.kind == EventKind::RESTORE_END) {
+        let Some(facts) = event.data::<EndFacts>()? else { continue };
+        if facts.source != source || facts.target != target {
+            continue;
+        }
+        let store = VaultRecords { vault: Arc::clone(vault), run: facts.run };
+        let (_, records) = Journal::load(cx, Arc::new(store)).await?;
+        if let Some(Record::End { map, .. }) = records.last() {
+            return Ok(map.clone());
+        }
+    }
+    Ok(IdMap::default())
+}
+
+impl Ready {
+    /// Makes a run of it: nothing is written yet.
+    pub(crate) fn into_run(self, cx: &Context) -> Result<(Run, Begin, Unstarted)> {
+        let id = uuid_v7(cx.clock().as_ref())?;
+        let store = Arc::new(VaultRecords { vault: Arc::clone(&self.vault), run: id });
+        let begin = Begin {
+            backup: self.plan.backup,
+            safety: self.safety.backup,
+            target: self.plan.target.clone(),
+            options: self.plan.options.clone(),
+            kept: self.kept,
+            soft_deleted: self.safety.soft_deleted.iter().cloned().collect(),
+            arranged: self.arranged.clone(),
+        };
+        let run = Run {
+            id,
+            target: self.target,
+            description: self.description,
+            world: self.world,
+            journal: Journal::new(store),
+            links: self.links,
+            state: State::new(self.arranged),
+        };
+        let rest = Unstarted {
+            plan: self.plan,
+            safety: self.safety,
+            details: self.details,
+            left_alone: self.left_alone,
+        };
+        Ok((run, begin, rest))
+    }
+}
+
+/// What a run does not need, but its beginning and its report do.
+#[derive(Debug)]
+pub(crate) struct Unstarted {
+    pub(crate) plan: Plan,
+    pub(crate) safety: Prepared,
+    pub(crate) details: Details,
+    pub(crate) left_alone: BTreeSet<Key>,
+}
+
+/// A run as its journal left it.
+pub(crate) struct Resumed {
+    pub(crate) run: Run,
+    pub(crate) begin: Begin,
+    pub(crate) details: Details,
+    pub(crate) left_alone: BTreeSet<Key>,
+    /// Whether the plan leaves something that the vendor offers no way for.
+    pub(crate) partial: bool,
+}
+
+/// Takes up a run from its journal.
+pub(crate) async fn resume(
+    vault: &Arc<Vault>,
+    cx: &Context,
+    id: uuid::Uuid,
+    target: Arc<dyn Target>,
+) -> Result<Resumed> {
+    let store = Arc::new(VaultRecords { vault: Arc::clone(vault), run: id });
+    let (journal, records) = Journal::load(cx, store).await?;
+    let begin = begin(&records)?.clone();
+    if begin.target != target.address() {
+        return Err(Error::refused("the run is about another gateway")
+            .on(&begin.target)
+            .help("give the gateway that the run was started on"));
+    }
+    let state = vault.state(cx).await?;
+    let known = |backup: uuid::Uuid| {
+        state.point(backup).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "a backup that the run needs is gone").on(backup)
+        })
+    };
+    let found = vault.manifest(cx, known(begin.backup)?).await?;
+    let backup = vault.view_of(cx, &found).await?;
+    let live = vault.view(cx, known(begin.safety)?).await?;
+    let description = target.describe(cx).await?;
+    let rules = Rules::new(Arc::clone(&description.schema));
+    let made = {
+        let begin = begin.clone();
+        blocking(move || {
+            let soft_deleted = begin.soft_deleted.iter().cloned().collect();
+            material(rules, backup, live, &begin.options, &begin.kept, &soft_deleted)
+        })
+        .await?
+    };
+    let same = made.material.changes.values().eq(begin.arranged.changes.iter());
+    if !same {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            "the plan of the run cannot be made again: the provider's rules have changed",
+        )
+        .on(id)
+        .help("use the version that began the run, or restore the safety backup"));
+    }
+    let world = World::new(Arc::new(made.material), Progress::default());
+    let left_alone = made
+        .items
+        .iter()
+        .filter(|i| matches!(i.decision, Decision::Skipped(_) | Decision::CannotRestore(_)))
+        .map(|item| item.key.clone())
+        .collect();
+    let partial = made.summary.cannot_restore > 0;
+    let mut run = Run {
+        id,
+        target,
+        description,
+        world,
+        journal,
+        links: made.links,
+        state: State::new(begin.arranged.clone()),
+    };
+    run.replay(&records);
+    Ok(Resumed { run, begin, details: found.details, left_alone, partial })
+}
