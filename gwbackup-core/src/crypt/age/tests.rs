@@ -26,9 +26,9 @@ fn secret(text: &str) -> [u8; 32] {
     *text::decode(Half::Secret, text).unwrap()
 }
 
-fn file(stanzas: &str, code: &str) -> Vec<u8> {
+fn file_of(stanzas: &str, code: &str, payload: &str) -> Vec<u8> {
     let mut file = format!("age-encryption.org/v1\n{stanzas}--- {code}\n").into_bytes();
-    file.extend(STANDARD.decode(PAYLOAD).unwrap());
+    file.extend(STANDARD.decode(payload).unwrap());
     file
 }
 
@@ -42,18 +42,34 @@ async fn conforms() {
     conformance::key_provider(&mut || Box::new(AgeIdentity::generate().unwrap())).await;
 }
 
-/// Vector `x25519`: the payload by the SHA-256 that the vector states.
+/// Vectors `x25519`, `x25519_grease` (stanzas of unknown kinds) and `x25519_multiple_recipients`:
+/// the payload of all three by the SHA-256 that they state.
 #[test]
-fn published_file_opens() {
-    let length = STANDARD.decode(PAYLOAD).unwrap().len() - 32;
-    let payload = opened(&file(STANZA, CODE), length).unwrap();
-    let digest: [u8; 32] = Sha256::digest(payload).into();
-    assert_eq!(
-        hex::encode(&digest),
-        "013f54400c82da08037759ada907a8b864e97de81c088a182062c4b5622fd2ab"
-    );
-    // A payload of another length is not even tried.
-    assert_eq!(opened(&file(STANZA, CODE), length + 1), None);
+fn published_files_open() {
+    let grease = format!("-> grease\n\n{STANZA}-> grease\n\n");
+    let several = "-> X25519 ajtqAvDEkVNr2B7zUOtq2mAQXDSBlNrVAuM/dKb5sT4\n\
+        0evrK/HQXVsQ4YaDe+659l5OQzvAzD2ytLGHQLQiqxg\n\
+        -> X25519 0qC7u6AbLxuwnM8tPFOWVtWZn/ZZe7z7gcsP5kgA0FI\n\
+        Y3OzevLm23Vx7PN9k33F9y+ercWe/bcZJLqhqA3h408\n";
+    for (stanzas, code, payload) in [
+        (STANZA, CODE, PAYLOAD),
+        (&grease, "QIfAOEMt1fGOf2FP2m3+TwFQtfy2H3sX3YqUAQRApkM", PAYLOAD),
+        (
+            several,
+            "855pKblQzZ3oabDowxRDQvSj/xo47ZSh5WTjkmK0I0U",
+            "8LgYvg81VEI5mSCtgISWS2+Vw22zXk9Z2PiePPJvLR+lQhM=",
+        ),
+    ] {
+        let file = file_of(stanzas, code, payload);
+        let length = STANDARD.decode(payload).unwrap().len() - 32;
+        let digest: [u8; 32] = Sha256::digest(opened(&file, length).unwrap()).into();
+        assert_eq!(
+            hex::encode(&digest),
+            "013f54400c82da08037759ada907a8b864e97de81c088a182062c4b5622fd2ab"
+        );
+        // A payload of another length is not even tried.
+        assert_eq!(opened(&file, length + 1), None);
+    }
 }
 
 /// Vectors `hmac_bad` and `x25519_low_order`, and changes that the format forbids.
@@ -75,9 +91,9 @@ fn published_bad_files_are_refused() {
         (STANZA.replace("-> ", "->"), CODE),
         (String::new(), CODE),
     ] {
-        assert_eq!(opened(&file(&stanzas, code), length), None, "{stanzas}");
+        assert_eq!(opened(&file_of(&stanzas, code, PAYLOAD), length), None, "{stanzas}");
     }
-    assert_eq!(opened(&file(STANZA, &format!("{CODE}=")), length), None);
+    assert_eq!(opened(&file_of(STANZA, &format!("{CODE}="), PAYLOAD), length), None);
 }
 
 /// The recipient that belongs to a published identity (documentation of other implementations).
