@@ -44,15 +44,15 @@ pub fn wrap_public(recipient: &Recipient, key: &DataKey) -> Result<Option<WrapBo
 }
 
 fn wrap(public: &str, key: &DataKey) -> Result<WrapBody> {
-    let malformed = || malformed_recipient(public);
+    let malformed = || malformed_recipient(&id_of(public));
     let point = text::decode(Half::Public, public).ok_or_else(malformed)?;
     let body = format::seal(&point, key.expose())?.ok_or_else(malformed)?;
     Ok(WrapBody::new(WrapBody::AGE, body))
 }
 
-fn malformed_recipient(name: &str) -> Error {
+fn malformed_recipient(id: &str) -> Error {
     Error::new(ErrorKind::KeyUnavailable, "the age recipient is malformed")
-        .on(name)
+        .on(id)
         .help("an age recipient is age1 and 58 further characters, and its id follows from them")
 }
 

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::age::{self, field, malformed};
 use super::{AgeIdentity, DataKey, hex, secret_file};
 use crate::clock::{Timestamp, rfc3339};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 const TITLE: &str = "gwbackup recovery kit";
 /// Copies that a kit names.
@@ -47,7 +47,7 @@ impl RecoveryKit {
     ) -> Result<Self> {
         if identity.repository().is_some_and(|id| id != repository) {
             return Err(Error::new(
-                crate::error::ErrorKind::Conflict,
+                ErrorKind::Conflict,
                 "the identity belongs to another repository",
             )
             .help("generate an identity for each repository"));
@@ -175,26 +175,26 @@ fn seed(text: &str) -> Option<DataKey> {
 
 /// What a finder of the kit must know. No line may look like one of the kit's fields.
 const INSTRUCTIONS: &[&str] = &[
-    "This file opens every backup in the repository named above, with the secrets in",
-    "them, and can change who is trusted there. Whoever holds it can do the same.",
+    "This file opens every backup in the repository named above, with the secrets",
+    "in them, and can change who is trusted there. So can whoever holds it.",
     "",
     "Keep it offline: print it, or put it on a medium that lies in a safe. Keep it",
-    "apart from the backups, and never below a directory that holds one. Two kits in",
-    "two places are better than one.",
+    "apart from the backups, and never below a directory that holds one. Two kits",
+    "in two places are better than one.",
     "",
-    "To list and restore with it, copy it to a file that you alone can read, and name",
-    "that file as the key:",
+    "To list and restore with it, copy it to a file that you alone can read, and",
+    "name that file as the key:",
     "",
     "  chmod 600 /path/kit.txt",
     "  gwbackup --key age-file:///path/kit.txt ...",
     "",
-    "The last line is an age identity: the age tool opens the keys of the archives",
-    "with it, should gwbackup not be at hand. The line before it is the root seed. It",
-    "is needed only to add or remove those who may sign or open backups; without it",
-    "everything goes on, but that can no longer be changed.",
+    "The last line is an age identity: the age tool opens the wrapped keys with it,",
+    "should gwbackup not be at hand. The line before it is the root seed, needed",
+    "only to add or remove those who may sign or open backups; without it all goes",
+    "on, but that can no longer be changed.",
     "",
-    "Delete the copy when you are done. If you think that somebody else has seen this",
-    "text, make a new repository and copy the backups into it.",
+    "Delete the copy when you are done. If you think that somebody else has seen",
+    "this text, make a new repository and copy the backups into it.",
 ];
 
 #[cfg(test)]

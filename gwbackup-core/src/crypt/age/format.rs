@@ -163,26 +163,21 @@ fn parse(file: &[u8]) -> Option<Parsed<'_>> {
             let (covered, code) = (file.get(..at + END.len())?, exact(code)?);
             return Some(Parsed { stanzas, covered, code, payload: rest });
         }
-        let arguments = text.strip_prefix("-> ")?;
+        let mut words = words(text.strip_prefix("-> ")?)?;
         let (body, after) = body(rest)?;
         rest = after;
-        stanzas.extend(stanza(arguments, &body)?);
+        if words.next()? == X25519 {
+            let (share, None) = (exact(words.next()?)?, words.next()) else { return None };
+            stanzas.push(Stanza { share, body: body.try_into().ok()? });
+        }
     }
 }
 
-/// `Some(None)` for a well-formed stanza of another kind.
-fn stanza(arguments: &str, body: &[u8]) -> Option<Option<Stanza>> {
-    let mut arguments = arguments.split(' ');
-    if !arguments.clone().all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_graphic()))
-    {
-        return None;
-    }
-    if arguments.next()? != X25519 {
-        return Some(None);
-    }
-    let share = exact(arguments.next()?)?;
-    let body = body.try_into().ok()?;
-    arguments.next().is_none().then_some(Some(Stanza { share, body }))
+/// The words of a stanza's first line, each of which has a visible character or more.
+fn words(text: &str) -> Option<std::str::Split<'_, char>> {
+    let words = text.split(' ');
+    let visible = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_graphic());
+    words.clone().all(visible).then_some(words)
 }
 
 /// The body of a stanza: full lines, then one that is not full, and may be empty.
