@@ -13,6 +13,9 @@ pub mod jsonl;
 pub mod model;
 pub mod observe;
 pub mod plan;
+pub mod preflight;
+pub mod report;
+pub mod repository;
 pub mod restore;
 pub mod sink;
 mod sort;
@@ -20,8 +23,10 @@ pub mod source;
 pub mod target;
 #[cfg(feature = "testing")]
 pub mod testing;
-pub mod vault;
+mod vault;
 pub mod verify;
 pub mod whole_file;
 
+pub use context::Context;
 pub use error::{Error, ErrorKind, Result};
+pub use repository::{Copy, Repository};

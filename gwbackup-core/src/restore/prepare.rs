@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::{Begin, Journal, Record, begin};
-use super::run::{Run, State};
+use super::journal::{Begin, Journal, Record};
+use super::run::{Run, State, begin};
 use super::store::VaultRecords;
 use super::world::{Material, Progress, World};
 use crate::archive::{Capture, Details, View};
@@ -16,7 +16,7 @@ use crate::clock::rfc3339;
 use crate::context::Context;
 use crate::crypt::uuid_v7;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Change, Description, Finding, IdMap, Key, Rules, Snapshot as _, Undo, Verdict};
+use crate::model::{Change, Description, Finding, IdMap, Key, Rules, Undo, Verdict};
 use crate::plan::{Arranged, Decision, Item, Links, PlanOptions, PlannedStep, Summary, draft};
 use crate::sink::blocking;
 use crate::source::Source;

@@ -1,0 +1,262 @@
+//! What a repository does, as builders that read like sentences.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{BackupInfo, Repository};
+use crate::backup::{self, BackupOptions, BackupReport, BackupType};
+use crate::context::Context;
+use crate::error::Result;
+use crate::model::{IdMap, Key};
+use crate::plan::{Existing, PlanOptions, Selector};
+use crate::report::RestoreReport;
+use crate::restore::{self, ApplyOptions, Order, Plan, Ready};
+use crate::source::Source;
+use crate::target::{Check, Target};
+use crate::verify::{self, Depth, VerifyReport};
+
+impl Repository {
+    /// Describes a backup of `source`.
+    pub fn backup(&self, source: Arc<dyn Source>) -> BackupBuilder {
+        BackupBuilder { repository: self.clone(), source, options: BackupOptions::default() }
+    }
+
+    /// Describes a verification.
+    pub fn verify(&self) -> VerifyBuilder {
+        VerifyBuilder { repository: self.clone(), backups: Vec::new(), depth: Depth::default() }
+    }
+
+    /// Describes a restore of `backup` onto `target`.
+    pub fn restore(&self, backup: &BackupInfo, target: Arc<dyn Target>) -> RestoreBuilder {
+        let (repository, backup) = (self.clone(), backup.clone());
+        RestoreBuilder { repository, backup, target, options: PlanOptions::default() }
+    }
+
+    /// Goes on with a run, in the direction in which it stopped. `Refused` for one that is over;
+    /// `Conflict` when its plan cannot be made again.
+    pub async fn resume(
+        &self,
+        cx: &Context,
+        run: Uuid,
+        target: Arc<dyn Target>,
+        options: &ApplyOptions,
+    ) -> Result<RestoreOutcome> {
+        self.carry_on(cx, run, target, options, false).await
+    }
+
+    /// Turns a run round: the target goes back to what it was before it.
+    pub async fn roll_back(
+        &self,
+        cx: &Context,
+        run: Uuid,
+        target: Arc<dyn Target>,
+        options: &ApplyOptions,
+    ) -> Result<RestoreOutcome> {
+        self.carry_on(cx, run, target, options, true).await
+    }
+
+    async fn carry_on(
+        &self,
+        cx: &Context,
+        run: Uuid,
+        target: Arc<dyn Target>,
+        options: &ApplyOptions,
+        turn: bool,
+    ) -> Result<RestoreOutcome> {
+        let resumed = restore::resume(&self.vault, cx, run, target).await?;
+        let run = restore::carry_on(&self.vault, cx, resumed, turn, options).await?;
+        Ok(RestoreOutcome { report: RestoreReport::new(None, &run), map: run.map })
+    }
+}
+
+/// A backup that is about to be taken.
+#[derive(Debug, Clone)]
+#[must_use = "nothing happens before `run`"]
+pub struct BackupBuilder {
+    repository: Repository,
+    source: Arc<dyn Source>,
+    options: BackupOptions,
+}
+
+impl BackupBuilder {
+    /// Whose gateway it is.
+    pub fn application(mut self, name: impl Into<String>) -> Self {
+        self.options.application = name.into();
+        self
+    }
+
+    /// Which stage of it: `prod`, `test`, ...
+    pub fn environment(mut self, name: impl Into<String>) -> Self {
+        self.options.environment = name.into();
+        self
+    }
+
+    /// Full, incremental, or whichever fits.
+    pub fn kind(mut self, kind: BackupType) -> Self {
+        self.options.kind = kind;
+        self
+    }
+
+    /// Only what fits one of these.
+    pub fn only(mut self, selectors: impl IntoIterator<Item = Selector>) -> Self {
+        self.options.only.extend(selectors);
+        self
+    }
+
+    /// Adds a tag.
+    pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.tags.insert(name.into(), value.into());
+        self
+    }
+
+    /// What people should read about it.
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.options.description = Some(text.into());
+        self
+    }
+
+    /// Leaves secrets out, as marks.
+    pub fn without_secrets(mut self) -> Self {
+        self.options.without_secrets = true;
+        self
+    }
+
+    /// Takes it, to every copy.
+    ///
+    /// Nothing counts before the commit: a crash leaves the repository as it was, and the next
+    /// opening cleans up or completes. Dropping the future is such a crash. A part that cannot be
+    /// read, or a copy that cannot be written, makes it `Partial`; an error means that there is no
+    /// new backup.
+    pub async fn run(self, cx: &Context) -> Result<BackupReport> {
+        backup::run(&self.repository.vault, cx, self.source, &self.options).await
+    }
+}
+
+/// A verification that is about to run.
+#[derive(Debug, Clone)]
+#[must_use = "nothing happens before `run`"]
+pub struct VerifyBuilder {
+    repository: Repository,
+    backups: Vec<BackupInfo>,
+    depth: Depth,
+}
+
+impl VerifyBuilder {
+    /// Only this one (may be said again). Without it: all that are listed.
+    pub fn backup(mut self, backup: &BackupInfo) -> Self {
+        self.backups.push(backup.clone());
+        self
+    }
+
+    /// How deep it looks.
+    pub fn depth(mut self, depth: Depth) -> Self {
+        self.depth = depth;
+        self
+    }
+
+    /// Looks at every copy, and writes what it found into the log. Changes nothing else.
+    pub async fn run(self, cx: &Context) -> Result<VerifyReport> {
+        let backups =
+            if self.backups.is_empty() { self.repository.list(cx).await? } else { self.backups };
+        let points: Vec<_> = backups.into_iter().map(|backup| backup.point).collect();
+        verify::run(&self.repository.vault, cx, &points, self.depth).await
+    }
+}
+
+/// A restore that is about to be planned.
+#[derive(Debug, Clone)]
+#[must_use = "nothing happens before `plan`"]
+pub struct RestoreBuilder {
+    repository: Repository,
+    backup: BackupInfo,
+    target: Arc<dyn Target>,
+    options: PlanOptions,
+}
+
+impl RestoreBuilder {
+    /// What happens to resources that exist and differ.
+    pub fn existing(mut self, policy: Existing) -> Self {
+        self.options.existing = policy;
+        self
+    }
+
+    /// Deletes what the backup does not know, at most `limit` percent of the target's resources.
+    pub fn prune(mut self, limit: u8) -> Self {
+        self.options.prune = true;
+        self.options.prune_limit = limit;
+        self
+    }
+
+    /// Only what fits one of these, and what that needs.
+    pub fn only(mut self, selectors: impl IntoIterator<Item = Selector>) -> Self {
+        self.options.only.extend(selectors);
+        self
+    }
+
+    /// Says which resource of the target a resource of the backup is.
+    pub fn identity(mut self, backup: Key, target: Key) -> Self {
+        self.options.ids.insert(backup, target);
+        self
+    }
+
+    /// Several identities at once.
+    pub fn identities(mut self, map: BTreeMap<Key, Key>) -> Self {
+        self.options.ids.extend(map);
+        self
+    }
+
+    /// Reads the target and compares. Writes nothing anywhere.
+    ///
+    /// `KeyUnavailable` when a secret is needed that the keys may not read; `Refused` when more
+    /// would be deleted than the limit allows, or no order of writing exists.
+    pub async fn plan(self, cx: &Context) -> Result<PreparedRestore> {
+        let Self { repository, backup, target, options } = self;
+        let order = Order { point: backup.point, target, options };
+        Ok(PreparedRestore(restore::prepare(&repository.vault, cx, order).await?))
+    }
+}
+
+/// A plan, ready to be carried out.
+#[derive(Debug)]
+pub struct PreparedRestore(Ready);
+
+impl PreparedRestore {
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.0.plan
+    }
+
+    /// Carries it out: safety backup, journal, writes, roll back where a step fails for good, read
+    /// back, tests, report.
+    ///
+    /// An error before the first write (`Refused` for what is blocked or wants consent, `Conflict`
+    /// when the target moved) leaves everything as it was. A failed step is no error: the report
+    /// says how the run ended. A cancelled context ends the run at its next safe point; a dropped
+    /// future is a crash. [`Repository::resume`] goes on after either.
+    pub async fn apply(self, cx: &Context, options: &ApplyOptions) -> Result<RestoreOutcome> {
+        let plan = self.0.plan.clone();
+        let run = self.0.apply(cx, options).await?;
+        Ok(RestoreOutcome { report: RestoreReport::new(Some(&plan), &run), map: run.map })
+    }
+}
+
+/// What came of a restore.
+#[derive(Debug, Clone)]
+pub struct RestoreOutcome {
+    /// For people and programs.
+    pub report: RestoreReport,
+    /// Identities in the target, where they differ from those in the backup.
+    pub map: IdMap,
+}
+
+/// Adds a test to run after a restore.
+impl ApplyOptions {
+    /// The same with one more test.
+    #[must_use]
+    pub fn check(mut self, check: Arc<dyn Check>) -> Self {
+        self.checks.push(check);
+        self
+    }
+}
