@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ::url::Url;
 
-use crate::crypt::KeyProvider;
+use crate::crypt::{AgeIdentity, KeyFile, KeyProvider, Passphrase, Right};
 use crate::error::{Error, ErrorKind, Result};
 use crate::jsonl;
-use crate::sink::{DirectorySink, MemorySink, Sink};
+use crate::sink::{DirectorySink, MemorySink, Sink, blocking};
 use crate::source::Source;
 use crate::target::Target;
 
@@ -116,8 +116,12 @@ pub struct Connectors {
 }
 
 impl Connectors {
-    /// The core's own: `file:` and `memory:` sinks, and `jsonl:` gateways. All `memory:` URLs of one name give the same
-    /// sink, as long as they are asked of this value or its clones.
+    /// The core's own: `file:` and `memory:` sinks, `jsonl:` gateways, and `key-file:`,
+    /// `passphrase-file:` and `age-file:` keys. All `memory:` URLs of one name give the same sink, as
+    /// long as they are asked of this value or its clones.
+    ///
+    /// A key's URL may say which rights its recipient gets when a repository is made:
+    /// `key-file:///path?rights=content,meta`.
     pub fn new() -> Self {
         let memories: Arc<Mutex<BTreeMap<String, MemorySink>>> = Arc::default();
         Self::default()
@@ -129,6 +133,21 @@ impl Connectors {
                 Ok(Arc::new(jsonl::open(local_path(&url)?)?) as Arc<dyn Target>)
             })
             .add_path_suffix("jsonl", "jsonl")
+            .add_key_provider("key-file", |url, _| async move {
+                let (path, rights) = key_of(&url)?;
+                let key = blocking(move || KeyFile::open(path)).await?;
+                Ok(Arc::new(key.with_rights(rights)) as Arc<dyn KeyProvider>)
+            })
+            .add_key_provider("passphrase-file", |url, _| async move {
+                let (path, rights) = key_of(&url)?;
+                let key = blocking(move || Passphrase::from_file(path)).await?;
+                Ok(Arc::new(key.with_rights(rights)) as Arc<dyn KeyProvider>)
+            })
+            .add_key_provider("age-file", |url, _| async move {
+                let (path, rights) = key_of(&url)?;
+                let key = blocking(move || AgeIdentity::open(path)).await?;
+                Ok(Arc::new(key.with_rights(rights)) as Arc<dyn KeyProvider>)
+            })
             .add_sink("memory", move |url, _| {
                 let mut memories = memories.lock().unwrap_or_else(PoisonError::into_inner);
                 let name = url.path().to_owned();
@@ -312,6 +331,18 @@ impl fmt::Debug for Connectors {
             .field("hints", &self.hints)
             .finish()
     }
+}
+
+/// Path and rights of a key's URL.
+fn key_of(url: &Url) -> Result<(std::path::PathBuf, Vec<Right>)> {
+    let mut rights = Right::ALL.to_vec();
+    for (name, value) in url.query_pairs() {
+        if name != "rights" {
+            return Err(Error::invalid("a key's url knows `rights` alone").on(name));
+        }
+        rights = value.split(',').map(str::parse).collect::<Result<_>>()?;
+    }
+    Ok((local_path(url)?, rights))
 }
 
 #[cfg(test)]

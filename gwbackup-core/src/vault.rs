@@ -52,6 +52,19 @@ impl Copy {
         }
     }
 
+    /// A copy with the descriptors of its configuration.
+    pub fn described(sink: Arc<dyn Sink>, spec: &crate::connect::CopySpec) -> Self {
+        Self {
+            sink,
+            medium: spec.medium.clone(),
+            site: spec.site.clone(),
+            region: spec.region.clone(),
+            account: spec.account.clone(),
+            offsite: spec.offsite,
+            immutable: spec.immutable,
+        }
+    }
+
     /// What it lies on: `disk`, `tape`, `object-store`, ... Compared for equality only.
     #[must_use]
     pub fn medium(mut self, medium: impl Into<String>) -> Self {

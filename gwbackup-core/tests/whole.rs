@@ -5,13 +5,13 @@ mod common;
 use std::sync::Arc;
 
 use common::Bench;
+use gwbackup_core::Repository;
 use gwbackup_core::catalog::State;
 use gwbackup_core::model::Resource;
 use gwbackup_core::report::GoLive;
 use gwbackup_core::restore::{ApplyOptions, RunStatus};
 use gwbackup_core::testing::MemoryGateway;
 use gwbackup_core::verify::Depth;
-use gwbackup_core::Repository;
 
 async fn backup(
     bench: &Bench,
@@ -30,9 +30,8 @@ async fn backup(
 /// What a test of its own reads: keys and documents, without what moves by itself.
 fn content(gateway: &MemoryGateway) -> Vec<(String, String)> {
     let rules = gateway.rules().clone();
-    let text = |r: Resource| {
-        (r.key.to_string(), rules.comparable(&r, &[], &[]).as_str().to_owned())
-    };
+    let text =
+        |r: Resource| (r.key.to_string(), rules.comparable(&r, &[], &[]).as_str().to_owned());
     gateway.resources().into_iter().map(text).collect()
 }
 

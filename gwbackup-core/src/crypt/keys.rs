@@ -134,6 +134,16 @@ impl Right {
     }
 }
 
+impl std::str::FromStr for Right {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|right| right.as_str() == text).ok_or_else(|| {
+            Error::invalid("this is no right").on(text).help("use content, secrets or meta")
+        })
+    }
+}
+
 /// The trust document's entry for one recipient key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
