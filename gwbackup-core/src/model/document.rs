@@ -22,7 +22,7 @@ impl Document {
         canonical(text).map(|text| Self(text.into()))
     }
 
-    /// The document of a value. Numbers are written as serde_json writes them: parse text where
+    /// The document of a value. Numbers are written as `serde_json` writes them: parse text where
     /// their tokens matter.
     pub fn from_value(value: &serde_json::Value) -> Result<Self> {
         Self::parse(&value.to_string())

@@ -133,6 +133,5 @@ pub(crate) type Taken = HashSet<Key>;
 pub(crate) fn content_name(document: &Document) -> String {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(document.as_str().as_bytes());
-    let hex: String = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
-    format!("\u{1}content:{hex}")
+    format!("\u{1}content:{}", crate::crypt::hex::encode(&digest))
 }
