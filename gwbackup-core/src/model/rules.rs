@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::canonical::decode;
 use super::document::Document;
 use super::key::{Handles, Key, Kind};
-use super::places::{removal, text_of};
-use super::resource::{Coding, Mark, Part, Place, Reference, Resource, Says, To};
+use super::place::{Coding, Part, Place, removal, text_of};
+use super::resource::{Mark, Reference, Resource, Says, To};
 use super::scan::{self, Edit, Hit, Matcher, segments};
 use super::schema::{KindSpec, Member, RefSpec, Restore, Schema, Within};
 

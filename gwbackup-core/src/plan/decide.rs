@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::diff::{FieldChange, field_changes, secret_pointers};
-use super::index::{Head, Index};
-use super::matching::{Matching, PlannedPlaces, Sides, is_assigned};
+use super::index::{Head, Index, is_assigned};
+use super::matching::{Matching, PlannedPlaces, Sides};
 use super::select::{Selected, label};
 use super::translate::Translator;
 use super::{Decision, Existing, Item, PlanOptions, Summary};

@@ -256,13 +256,3 @@ pub(crate) fn moved_under(child: &Key, parent: &Key, there: &Key) -> Option<Key>
     let id = Id::new(&format!("{}/{rest}", there.id)).ok()?;
     Some(Key::new(child.kind.clone(), id))
 }
-
-/// Whether a handle's value is taken from the target when it is written there: ids, and whatever
-/// the server assigns. Other names are part of what is restored.
-pub(crate) fn is_assigned(rules: &Rules, kind: &Kind, handle: &HandleName) -> bool {
-    *handle == HandleName::id()
-        || rules
-            .spec(kind)
-            .and_then(|spec| spec.handles.iter().find(|h| h.name == *handle))
-            .is_some_and(|spec| spec.by_server)
-}
