@@ -438,7 +438,7 @@ pub(crate) async fn commit(
     let (name, file) =
         vault.wrap(cx, KeyPurpose::Archive, prepared.archive, &prepared.dek, own).await?;
     objects.push((name, Body::Bytes(file.stored().clone())));
-    if prepared.sealed.has_secrets {
+    if prepared.sealed.has_secrets || prepared.details.secrets > 0 {
         let (name, file) =
             vault.wrap(cx, KeyPurpose::Secrets, prepared.archive, &prepared.sdek, None).await?;
         objects.push((name, Body::Bytes(file.stored().clone())));

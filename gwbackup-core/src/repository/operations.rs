@@ -207,6 +207,12 @@ impl RestoreBuilder {
         self
     }
 
+    /// Everything at once, as a stored plan says how it was made.
+    pub fn options(mut self, options: PlanOptions) -> Self {
+        self.options = options;
+        self
+    }
+
     /// Reads the target and compares. Writes nothing anywhere.
     ///
     /// `KeyUnavailable` when a secret is needed that the keys may not read; `Refused` when more
