@@ -11,8 +11,6 @@ mod recover;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use crate::catalog::{
     Catalog, CatalogState, CopyId, Event, EventDraft, Log, RepositoryId, Trust, fold,
 };
@@ -21,8 +19,9 @@ use crate::crypt::{DataKey, KeyProvider, Signer, SmallSeal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::Sink;
 
+pub use create::Created;
+pub(crate) use create::NewRepository;
 pub(crate) use create::stamp;
-pub use create::{Created, NewRepository};
 pub(crate) use objects::{Found, archive_name, base_name, journal_name, manifest_name};
 pub(crate) use open::Opening;
 
@@ -143,7 +142,7 @@ impl Place {
 
 /// An open repository.
 #[derive(Debug)]
-pub struct Vault {
+pub(crate) struct Vault {
     pub(crate) trust: Arc<Trust>,
     pub(crate) places: Vec<Place>,
     pub(crate) log: Log,
@@ -160,7 +159,7 @@ pub struct Vault {
 
 impl Vault {
     /// The repository's id.
-    pub fn id(&self) -> &RepositoryId {
+    pub(crate) fn id(&self) -> &RepositoryId {
         self.trust.repository()
     }
 
@@ -218,9 +217,4 @@ impl Vault {
 /// An archive id from its hex form.
 pub(crate) fn archive_id(text: &str) -> Result<[u8; 16]> {
     crate::crypt::hex::decode(text).ok_or_else(|| Error::corrupt("this is no archive id"))
-}
-
-/// The backup that an event's subject names.
-pub(crate) fn subject_of(event: &Event) -> Option<Uuid> {
-    event.subject.id.parse().ok()
 }

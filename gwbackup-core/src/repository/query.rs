@@ -194,7 +194,7 @@ impl Repository {
                 }
                 Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
                 Err(e) => {
-                    tracing::warn!(backup = %point.backup, error = %e, "left out of the list")
+                    tracing::warn!(backup = %point.backup, error = %e, "left out of the list");
                 }
             }
         }

@@ -67,7 +67,7 @@ impl Opening {
             || by_key
             || self.accepted.is_some_and(|accepted| accepted == id);
         let seal = Arc::new(SmallSeal::new(*id.as_bytes(), trust.current().suite, 1, key));
-        let log = self.log(&trust, &places, Arc::clone(&seal), Arc::clone(&signer))?;
+        let log = self.log(&trust, &places, Arc::clone(&seal), Arc::clone(&signer));
         few_recipients(&trust, &mut warnings);
         let Self { keys, spool, .. } = self;
         let vault =
@@ -197,13 +197,13 @@ impl Opening {
         places: &[Place],
         seal: Arc<SmallSeal>,
         signer: Arc<dyn Signer>,
-    ) -> Result<Log> {
+    ) -> Log {
         let home = trust.current().home.copy;
         let sink = |place: &Place| -> Arc<dyn Sink> {
             match &place.standing {
                 Standing::Ready => Arc::clone(&place.copy.sink),
                 // What is not a copy must not be written, and counts as away.
-                _ => Arc::new(AwaySink::new(Arc::clone(&place.copy.sink))),
+                _ => Arc::new(AwaySink::new(place.sink())),
             }
         };
         let first = places
@@ -217,7 +217,7 @@ impl Opening {
         for place in places.iter().filter(|place| place.id != home) {
             log = log.mirror(sink(place));
         }
-        Ok(log)
+        log
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{ErrorKind, Result};
 use crate::sink::{Body, ObjectName, put_once};
 
 /// How long after its deadline a backup without a manifest is left alone.
-const GRACE: Duration = Duration::from_secs(24 * 3600);
+const GRACE: Duration = Duration::from_hours(24);
 
 impl Vault {
     /// Appends waiting events, completes backups whose manifest was written, and gives up those
@@ -43,12 +43,12 @@ impl Vault {
         let mut copies = Vec::new();
         for place in &self.places {
             let mut ok = false;
-            if place.is_ready() {
-                if let Ok(found) = self.manifest_on(cx, place.sink(), point).await {
-                    ok = self.fetch(cx, place.sink(), &found.manifest.archive).await.is_ok();
-                    if ok {
-                        whole = Some(found);
-                    }
+            if place.is_ready()
+                && let Ok(found) = self.manifest_on(cx, place.sink(), point).await
+            {
+                ok = self.fetch(cx, place.sink(), &found.manifest.archive).await.is_ok();
+                if ok {
+                    whole = Some(found);
                 }
             }
             copies.push(CopyResult { copy: place.id.to_string(), ok, detail: None });

@@ -1,5 +1,12 @@
 //! What the tests of whole operations share.
 
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test uses a part; a failure here fails the test"
+)]
+
 use std::sync::Arc;
 
 use gwbackup_core::clock::Timestamp;
