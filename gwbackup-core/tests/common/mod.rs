@@ -1,5 +1,9 @@
 //! What the tests of whole operations share.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
+pub mod look;
+
 use std::sync::Arc;
 
 use gwbackup_core::clock::Timestamp;
