@@ -1,6 +1,6 @@
 //! What the tests of whole operations share.
 
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
 pub mod look;
 
