@@ -2,7 +2,7 @@
 
 mod make;
 mod read;
-mod restore;
+pub(crate) mod restore;
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;

@@ -86,7 +86,8 @@ pub(crate) async fn restore(session: &Session, arguments: Restore) -> Result<Out
         return Outcome::new(plan, describe(plan));
     }
     if !plan.is_empty() && !plan.is_blocked() {
-        session.output.say(describe(plan));
+        let shown = if session.global.yes { counts(&plan.summary) } else { describe(plan) };
+        session.output.say(shown.trim_end());
         session
             .consent(&format!("Write {} resources onto {}?", plan.summary.writes(), plan.target))
             .await?;
@@ -101,8 +102,7 @@ pub(crate) async fn restore(session: &Session, arguments: Restore) -> Result<Out
     }
     if let (Some(mut file), Some(path)) = (report_file, &arguments.report) {
         let as_json = path.extension().is_some_and(|ending| ending == "json");
-        let text =
-            if as_json { json(&outcome.report)? } else { outcome.report.to_markdown() };
+        let text = if as_json { json(&outcome.report)? } else { outcome.report.to_markdown() };
         std::io::Write::write_all(&mut file, text.as_bytes())?;
     }
     finished(&outcome)
@@ -234,6 +234,8 @@ pub(crate) fn fields(fields: &[FieldChange]) -> String {
     let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "(absent)".to_owned());
     fields
         .iter()
-        .map(|field| format!("         {}: {} -> {}\n", field.at, shown(&field.from), shown(&field.to)))
+        .map(|field| {
+            format!("         {}: {} -> {}\n", field.at, shown(&field.from), shown(&field.to))
+        })
         .collect()
 }
