@@ -21,6 +21,7 @@ pub(crate) async fn run(
     cancel: CancellationToken,
 ) -> Result<Outcome> {
     let session = Session::new(global, *output, cancel)?;
+    session.cx.check()?;
     match command {
         #[cfg(feature = "kong")]
         Command::Quickstart(arguments) => crate::quickstart::run(&session, arguments).await,
