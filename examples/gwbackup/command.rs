@@ -2,7 +2,7 @@
 
 mod make;
 mod read;
-mod restore;
+pub(crate) mod restore;
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
@@ -21,6 +21,7 @@ pub(crate) async fn run(
     cancel: CancellationToken,
 ) -> Result<Outcome> {
     let session = Session::new(global, *output, cancel)?;
+    session.cx.check()?;
     match command {
         #[cfg(feature = "kong")]
         Command::Quickstart(arguments) => crate::quickstart::run(&session, arguments).await,

@@ -36,7 +36,10 @@ fn main() -> ExitCode {
     };
     let cancel = CancellationToken::new();
     let result = runtime.block_on(async {
-        tokio::spawn(interrupts(cancel.clone()));
+        let mut first = Box::pin(tokio::signal::ctrl_c());
+        // From here on an interrupt is a request: nothing has begun yet.
+        let _ = futures_util::poll!(&mut first);
+        tokio::spawn(interrupts(first, output, cancel.clone()));
         run(cli, &output, cancel).await
     });
     // A question that nobody answered must not hold the end up.
@@ -60,11 +63,16 @@ async fn run(cli: Cli, output: &Output, cancel: CancellationToken) -> gwbackup::
 }
 
 /// The first interrupt asks for an end, the second does not ask.
-async fn interrupts(cancel: CancellationToken) {
-    if tokio::signal::ctrl_c().await.is_err() {
+async fn interrupts(
+    first: impl Future<Output = std::io::Result<()>>,
+    output: Output,
+    cancel: CancellationToken,
+) {
+    if first.await.is_err() {
         return;
     }
     cancel.cancel();
+    output.say("stopping at the next safe point; interrupt again to stop at once");
     if tokio::signal::ctrl_c().await.is_ok() {
         #[expect(clippy::exit, reason = "the second interrupt means: at once")]
         std::process::exit(i32::from(output::CANCELLED));

@@ -1,5 +1,304 @@
-//! The tour.
-use crate::{cli::Quickstart, output::Outcome, session::Session};
-pub(crate) async fn run(_: &Session, _: Quickstart) -> gwbackup::Result<Outcome> {
-    Ok(Outcome::default())
+//! The tour: everything that the library is for, on a gateway that lies in a file.
+
+mod gateway;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gwbackup::backup::{BackupReport, BackupType};
+use gwbackup::clock::Timestamp;
+use gwbackup::crypt::KeyFile;
+use gwbackup::report::{GoLive, RestoreReport};
+use gwbackup::restore::{ApplyOptions, Plan};
+use gwbackup::sink::DirectorySink;
+use gwbackup::source::{Purpose, Source};
+use gwbackup::target::Target;
+use gwbackup::verify::Depth;
+use gwbackup::{Context, Copy, Error, Repository, Result, kong};
+use serde_json::json;
+
+use crate::cli::Quickstart;
+use crate::command::restore::{describe, fields};
+use crate::output::{Outcome, Output, stdout};
+use crate::session::{Session, write_new};
+use crate::table::{size, table};
+use gateway::{Probe, Saboteur};
+
+const CONFIGURATION: &str = include_str!("quickstart.yml");
+
+pub(crate) async fn run(session: &Session, arguments: Quickstart) -> Result<Outcome> {
+    let dir = directory(arguments.dir)?;
+    if session.global.dry_run {
+        return Err(Error::invalid(
+            "the tour writes to its own directory only; leave --dry-run out",
+        ));
+    }
+    let tour = Tour::new(session, dir)?;
+    let repository = tour.prepare().await?;
+    let first = tour.first_backup(&repository).await?;
+    tour.change(&repository).await?;
+    tour.verify(&repository).await?;
+    tour.disaster()?;
+    let report = tour.restore(&repository, arguments.sabotage).await?;
+    tour.end(&report, &first)
+}
+
+struct Tour<'a> {
+    cx: &'a Context,
+    output: Output,
+    dir: PathBuf,
+    file: PathBuf,
+    began: Timestamp,
+}
+
+impl<'a> Tour<'a> {
+    fn new(session: &'a Session, dir: PathBuf) -> Result<Self> {
+        let (cx, output) = (&session.cx, session.output);
+        let file = dir.join("kong.yml");
+        Ok(Self { cx, output, file, dir, began: cx.now() })
+    }
+
+    /// A line of the story.
+    fn tell(&self, text: impl std::fmt::Display) {
+        if self.output.json() {
+            self.output.say(text);
+        } else {
+            stdout(&format!("{text}\n"));
+        }
+    }
+
+    fn chapter(&self, number: u8, title: &str) {
+        self.tell(format_args!("\n{number}. {title}"));
+    }
+
+    fn gateway(&self) -> Result<Arc<dyn Target>> {
+        Ok(Arc::new(kong::open(&self.file)?))
+    }
+
+    fn source(&self) -> Result<Arc<dyn Source>> {
+        Ok(Arc::new(kong::open(&self.file)?))
+    }
+
+    /// Gateway, key, repository on two directories, preflight.
+    async fn prepare(&self) -> Result<Repository> {
+        self.tell("gwbackup quickstart: a gateway is backed up, lost, and brought back.");
+        self.tell(format_args!("Everything is in {}", self.dir.display()));
+        write_new(&self.file, CONFIGURATION)?;
+        let keys = self.dir.join("keys");
+        std::fs::create_dir_all(&keys)?;
+        let path = keys.join("gwbackup.key");
+        let key = Arc::new(KeyFile::generate(&path, None)?);
+        let state = self.dir.join("state");
+        let (mut new, mut open) = (Repository::create(), Repository::builder());
+        for (name, medium) in [("copy-a", "disk"), ("copy-b", "usb-disk")] {
+            let sink = Arc::new(DirectorySink::open(self.dir.join(name)).await?);
+            let copy = Copy::new(sink).medium(medium);
+            (new, open) = (new.copy(copy.clone()), open.copy(copy));
+        }
+        let made = new.key(Arc::clone(&key) as _).state(&state).run(self.cx).await?;
+        made.kit.write(&keys.join("recovery-kit.txt"))?;
+        key.bind(*made.id.as_bytes())?;
+        let repository =
+            open.key(Arc::new(KeyFile::open(&path)?)).state(&state).open(self.cx).await?;
+        self.chapter(1, "A repository on two directories, and a look before the start");
+        self.tell(format_args!("   repository {}...", &made.id.to_string()[..16]));
+        let source = self.source()?;
+        let found = repository.preflight(self.cx, source.as_ref(), Purpose::Backup).await?;
+        let passed = if found.is_ok() { "all good" } else { "something FAILED" };
+        self.tell(format_args!("   preflight: {} checks, {passed}", found.findings.len()));
+        Ok(repository)
+    }
+
+    async fn back_up(&self, repository: &Repository, kind: BackupType) -> Result<BackupReport> {
+        let backup = repository.backup(self.source()?).application("shop").environment("prod");
+        let report = backup.kind(kind).tag("tour", "quickstart").run(self.cx).await?;
+        let copies = report.copies.iter().filter(|copy| copy.ok).count();
+        self.tell(format_args!(
+            "   {}: {} resources of {} kinds; {} of configuration in {}, sealed,",
+            report.name,
+            report.resources,
+            report.kinds.len(),
+            size(report.bytes),
+            size(report.stored_bytes),
+        ));
+        self.tell(format_args!("   written to {copies} copies and read back from each"));
+        Ok(report)
+    }
+
+    async fn first_backup(&self, repository: &Repository) -> Result<BackupReport> {
+        self.chapter(2, "A full backup");
+        self.back_up(repository, BackupType::Full).await
+    }
+
+    /// Somebody works on the gateway; the next backup holds only what differs.
+    async fn change(&self, repository: &Repository) -> Result<()> {
+        self.chapter(3, "Somebody changes the gateway; an incremental backup takes the difference");
+        let text = std::fs::read_to_string(&self.file)?;
+        std::fs::write(&self.file, gateway::edited(&text)?)?;
+        let last = repository.find(self.cx, "latest").await?;
+        let found = repository.drift(self.cx, self.source()?, &last).await?;
+        for added in &found.added {
+            self.tell(format_args!("   + {} ({})", added.key, added.name.as_deref().unwrap_or("")));
+        }
+        for changed in &found.changed {
+            let name = changed.name.as_deref().unwrap_or("");
+            self.tell(format_args!("   ~ {} ({name})", changed.key));
+            self.tell(fields(&changed.fields).trim_end());
+        }
+        self.back_up(repository, BackupType::Incremental).await.map(drop)
+    }
+
+    async fn verify(&self, repository: &Repository) -> Result<()> {
+        self.chapter(4, "Both backups are opened and read in full, on both copies");
+        let report = repository.verify().depth(Depth::Full).run(self.cx).await?;
+        self.tell(format_args!("   {} checked, {} failed", report.checked, report.failures.len()));
+        match report.failures.first() {
+            None => Ok(()),
+            Some(first) => Err(Error::corrupt(first.detail.clone()).on(&first.object)),
+        }
+    }
+
+    /// Most of the gateway is gone.
+    fn disaster(&self) -> Result<()> {
+        self.chapter(5, "Disaster");
+        let text = std::fs::read_to_string(&self.file)?;
+        let rest = gateway::ruined(&text)?;
+        let (before, after) = (text.lines().count(), rest.lines().count());
+        std::fs::write(&self.file, rest)?;
+        self.tell(format_args!("   {} lines of {before} are left in the file:", after));
+        self.tell("   no service, no route, no plugin, no upstream");
+        Ok(())
+    }
+
+    async fn restore(&self, repository: &Repository, sabotage: bool) -> Result<RestoreReport> {
+        self.chapter(6, "A plan: what would have to be written (nothing is, so far)");
+        let mut target = self.gateway()?;
+        if sabotage {
+            target = Arc::new(Saboteur::new(target, self.file.clone()));
+        }
+        let backup = repository.find(self.cx, "latest:shop/prod").await?;
+        let prepared = repository.restore(&backup, target).plan(self.cx).await?;
+        self.show(prepared.plan())?;
+        self.chapter(7, "The restore");
+        let options = ApplyOptions::default().check(Arc::new(Probe::new(self.file.clone())));
+        let report = prepared.apply(self.cx, &options).await?.report;
+        self.tell(format_args!(
+            "   {:?}: {} resources written in one step; the gateway's state before is kept as a",
+            report.status,
+            report.summary.writes(),
+        ));
+        self.tell("   safety backup, so that the restore itself can be turned round");
+        if sabotage {
+            self.tell("   (and somebody altered one resource behind the restore's back)");
+        }
+        self.chapter(8, "Read back, compare, probe");
+        let compare = &report.compare;
+        self.tell(format_args!(
+            "   {} resources equal, {} different, {} that cannot be compared",
+            compare.equal + compare.ignorable,
+            compare.different,
+            compare.unverifiable
+        ));
+        for finding in &report.checks {
+            self.tell(format_args!(
+                "   {:?}: {}: {}",
+                finding.verdict, finding.subject, finding.detail
+            ));
+        }
+        Ok(report)
+    }
+
+    /// A few lines on the screen, all of it in a file.
+    fn show(&self, plan: &Plan) -> Result<()> {
+        let path = self.dir.join("plan.txt");
+        write_new(&path, &describe(plan))?;
+        let mut kinds: Vec<(&str, u32)> = Vec::new();
+        for step in &plan.steps {
+            match kinds.iter_mut().find(|(kind, _)| *kind == step.kind) {
+                Some((_, count)) => *count += 1,
+                None => kinds.push((&step.kind, 1)),
+            }
+        }
+        let cells: Vec<String> = kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+        for line in cells.chunks(5) {
+            self.tell(format_args!("   {}", line.join(", ")));
+        }
+        let s = &plan.summary;
+        self.tell(format_args!(
+            "   create {}, update {}, delete {}; {} are as they should be",
+            s.create, s.update, s.delete, s.unchanged
+        ));
+        self.tell(format_args!("   each write, in order: {}", path.display()));
+        Ok(())
+    }
+
+    fn end(&self, report: &RestoreReport, first: &BackupReport) -> Result<Outcome> {
+        let text = serde_json::to_string_pretty(report)
+            .map_err(|_| Error::invalid("the report cannot be written as JSON"))?;
+        let (markdown, machine) = (self.dir.join("report.md"), self.dir.join("report.json"));
+        write_new(&markdown, &report.to_markdown())?;
+        write_new(&machine, &text)?;
+        let took = self.cx.now().duration_since(self.began).as_millis();
+        self.tell(format_args!(
+            "\nThe tour took {}.{:03} s. Look around:",
+            took / 1000,
+            took % 1000
+        ));
+        let here = |name: &str| self.dir.join(name).display().to_string();
+        self.tell(table(
+            &["  FILE", "IS"],
+            &[
+                vec![format!("  {}", markdown.display()), "the go-live report".into()],
+                vec![format!("  {}", here("copy-a")), "one copy; the other is copy-b".into()],
+                vec![format!("  {}", here("keys")), "the key, and the recovery kit".into()],
+            ],
+        ));
+        self.tell(format_args!(
+            "  gwbackup list --repo {} --repo {} --key {} --state {}",
+            here("copy-a"),
+            here("copy-b"),
+            here("keys/gwbackup.key"),
+            here("state"),
+        ));
+        let mut last = String::from("\n");
+        for reason in &report.reasons {
+            last += &format!("   {reason}\n");
+        }
+        for deviation in &report.compare.differences {
+            last += &format!("   {}, expected -> found:\n", deviation.key);
+            last += &fields(&deviation.fields);
+        }
+        last += &format!("Verdict: {}\n", report.verdict);
+        if self.output.json() {
+            self.output.say(last.trim_end());
+        }
+        let result = json!({
+            "verdict": report.verdict,
+            "report": report,
+            "directory": self.dir,
+            "full_backup": first.id,
+            "milliseconds": u64::try_from(took).unwrap_or_default(),
+        });
+        let code = u8::from(report.verdict == GoLive::NoGo);
+        Ok(Outcome::new(&result, last)?.with_code(code))
+    }
+}
+
+/// An empty directory: the one that was named, or a new one that stays.
+fn directory(given: Option<PathBuf>) -> Result<PathBuf> {
+    let Some(dir) = given else {
+        let made = tempfile::Builder::new().prefix("gwbackup-quickstart-").tempdir()?;
+        return Ok(made.keep());
+    };
+    std::fs::create_dir_all(&dir).map_err(|e| Error::from(e).on(dir.display()))?;
+    if std::fs::read_dir(&dir)?.next().is_some() {
+        return Err(Error::refused("the directory is not empty")
+            .on(dir.display())
+            .help("name a new one: nothing is overwritten"));
+    }
+    absolute(&dir)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::from(e).on(path.display()))
 }

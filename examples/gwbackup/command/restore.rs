@@ -86,7 +86,8 @@ pub(crate) async fn restore(session: &Session, arguments: Restore) -> Result<Out
         return Outcome::new(plan, describe(plan));
     }
     if !plan.is_empty() && !plan.is_blocked() {
-        session.output.say(describe(plan));
+        let shown = if session.global.yes { counts(&plan.summary) } else { describe(plan) };
+        session.output.say(shown.trim_end());
         session
             .consent(&format!("Write {} resources onto {}?", plan.summary.writes(), plan.target))
             .await?;

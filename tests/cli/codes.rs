@@ -1,0 +1,207 @@
+//! Each exit code of the page, and what stands beside it.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::{Ran, World, program};
+
+#[test]
+fn no_arguments_are_a_question_for_help() {
+    let ran = World::empty().run(&[]).ends(0);
+    assert!(ran.out.lines().next().unwrap().contains("quickstart"), "{}", ran.out);
+    let shells = World::empty().run(&["completions", "bash"]).ends(0);
+    assert!(shells.out.contains("_gwbackup"));
+    let version = World::empty().run(&["--version", "--json"]).ends(0).json();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(version["features"][0], "kong");
+}
+
+#[test]
+fn usage_and_configuration_are_64() {
+    let world = World::new();
+    let before = world.files(&["a", "b", "kong.yml"]);
+    for arguments in [
+        &["scrub", "--json"][..],
+        &["backup", "--json"],
+        &["backup", "kong.yml", "--json"],
+        &["backup", "kong.yml", "--app", "../x", "--env", "prod", "--json"],
+        &["backup", "kong.yml", "--app", "x", "--env", "..", "--json"],
+        &["backup", "kong.txt", "--app", "x", "--env", "y", "--json"],
+        &["show", "@yesterday", "--json"],
+        &["verify", "--depth", "deep", "--json"],
+        &["list", "--repo", "ftp://x/y", "--json"],
+        &["list", "--repo", "/x?colour=red", "--json"],
+        &["list", "--repo", "file://user:word@host/x", "--json"],
+        &["restore", "--json"],
+    ] {
+        let ran = world.run(arguments).ends(64);
+        assert_eq!(ran.json()["message_type"], "exit_error", "{arguments:?}");
+        assert!(!ran.err.contains("word@"), "{}", ran.err);
+    }
+    assert_eq!(world.files(&["a", "b", "kong.yml"]), before);
+}
+
+#[test]
+fn an_unknown_key_is_found_by_line_and_column() {
+    let world = World::new();
+    std::fs::write(world.path("c.toml"), "version = 1\n[gateway.x]\nurl = \"k.yml\"\n  ulr = 1\n")
+        .unwrap();
+    let ran = world.run(&["list", "--config", "c.toml", "--json"]).fails(64, "ulr");
+    assert!(ran.err.contains("line 4, column 3"), "{}", ran.err);
+    std::fs::write(world.path("c.toml"), "version = 2\n").unwrap();
+    world.run(&["list", "--config", "c.toml", "--json"]).fails(64, "version");
+    world.run(&["list", "--config", "none.toml", "--json"]).fails(64, "none.toml");
+}
+
+#[test]
+fn what_is_no_gateway_file_is_64() {
+    let world = World::new();
+    let before = world.files(&["a", "b"]);
+    for text in ["- a\n- b\n", "{", "services: 5\n", "services:\n- name: [x\n", "a: &x [*x]\n"] {
+        std::fs::write(world.path("kong.yml"), text).unwrap();
+        let ran = world.back_up("full").ends(64);
+        assert!(ran.err.contains("kong.yml"), "{}", ran.err);
+    }
+    assert_eq!(world.files(&["a", "b"]), before, "nothing was written");
+}
+
+#[test]
+fn what_is_not_there_is_10() {
+    let world = World::with_backup();
+    world.run(&["show", "nothing", "--json"]).fails(10, "list");
+    world.run(&["show", "../../etc/passwd", "--json"]).fails(10, "list");
+    world.run(&["show", "latest:shop/test", "--json"]).fails(10, "list");
+    world.run(&["show", "latest", "service/nobody", "--json"]).fails(10, "no such resource");
+    world.run(&["resume", "00000000-0000-7000-8000-000000000000", "--json"]).fails(10, "status");
+    let none = world.text("none");
+    world.run(&["list", "--repo", &none, "--json"]).ends(10);
+    assert!(!world.path("none").exists());
+}
+
+#[test]
+fn a_part_of_a_gateway_is_3() {
+    let world = World::new();
+    let file = world.text("kong.yml");
+    let made = world
+        .run(&["backup", &file, "--app", "a", "--env", "b", "--only", "service", "--json"])
+        .ends(3)
+        .json();
+    assert_eq!(made["status"], "Partial");
+    world
+        .run(&["restore", "latest", "--onto", "new.yml", "--yes", "--json"])
+        .fails(15, "accept-partial");
+    assert!(!world.path("new.yml").exists());
+}
+
+#[test]
+fn a_failed_preflight_is_13() {
+    let world = World::new();
+    let ran = world.run(&["preflight", "no/such/place/kong.yml", "--for", "restore", "--json"]);
+    let findings = ran.ends(13).json();
+    let failed = |finding: &serde_json::Value| finding["verdict"] == "failed";
+    assert!(findings["findings"].as_array().unwrap().iter().any(failed));
+    world.run(&["preflight", "kong.yml"]).ends(0);
+}
+
+#[test]
+fn a_want_of_consent_is_15() {
+    let world = World::with_backup();
+    let before = world.files(&["a", "b"]);
+    world.run(&["restore", "latest", "--onto", "new.yml", "--json"]).fails(15, "--yes");
+    world.run(&["restore", "latest", "--onto", "new.yml", "--dry-run", "--json"]).ends(0);
+    assert!(!world.path("new.yml").exists());
+    assert_eq!(world.files(&["a", "b"]), before, "nothing was written");
+}
+
+#[test]
+fn an_outdated_plan_is_15() {
+    let world = World::with_backup();
+    world.run(&["plan", "latest", "--onto", "new.yml", "--out", "plan.json"]).ends(0);
+    std::fs::write(
+        world.path("new.yml"),
+        "_format_version: '3.0'\nservices:\n- name: x\n  host: y\n",
+    )
+    .unwrap();
+    let before = world.files(&["a", "b", "new.yml"]);
+    world.run(&["restore", "--plan", "plan.json", "--yes", "--json"]).fails(15, "new plan");
+    assert_eq!(world.files(&["a", "b", "new.yml"]), before);
+    std::fs::write(world.path("broken.json"), "{\"schema\": 1").unwrap();
+    world.run(&["restore", "--plan", "broken.json", "--yes", "--json"]).fails(64, "no plan");
+}
+
+#[test]
+fn rules_of_a_mapping_that_are_not_known_yet_are_64() {
+    let world = World::with_backup();
+    for rule in ["exact", "token"] {
+        let text = format!("[[{rule}]]\nfrom = \"a\"\nto = \"b\"\n");
+        std::fs::write(world.path("map.toml"), text).unwrap();
+        world
+            .run(&["plan", "latest", "--onto", "n.yml", "--map", "map.toml", "--json"])
+            .fails(64, "not supported");
+    }
+}
+
+/// A shell in which no file may grow beyond `blocks` of 512 bytes.
+#[cfg(target_os = "linux")]
+fn limited(world: &World, blocks: u32, arguments: &[&str]) -> Ran {
+    let mut command = Command::new("sh");
+    world.surround(&mut command);
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    command.args(["-c", &script, "sh"]).arg(program()).args(arguments);
+    command.output().unwrap().into()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_1_and_commits_nothing() {
+    let world = World::new();
+    let before = world.files(&["a", "b"]);
+    let file = world.text("kong.yml");
+    limited(&world, 16, &["backup", &file, "--app", "a", "--env", "b", "--json"]).fails(1, "");
+    assert_eq!(world.files(&["a", "b"]), before, "nothing was written");
+    assert_eq!(world.run(&["list", "--json"]).ends(0).json(), serde_json::json!([]));
+    world.back_up("full").ends(0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_restore_that_fails_for_good_is_rolled_back_with_16() {
+    let world = World::with_backup();
+    std::fs::write(world.path("new.yml"), "_format_version: '3.0'\n").unwrap();
+    let before = world.files(&["new.yml"]);
+    // The archive fits below this limit, the gateway's file does not.
+    let ran = limited(&world, 90, &["restore", "latest", "--onto", "new.yml", "--yes", "--json"]);
+    let result = ran.ends(16).json();
+    assert_eq!(result["status"], "RolledBack");
+    assert_eq!(world.files(&["new.yml"]), before);
+    world.run(&["restore", "latest", "--onto", "new.yml", "--yes"]).ends(0);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_is_130() {
+    let world = World::with_backup();
+    let fifo = world.path("fifo.toml");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let before = world.files(&["a", "b"]);
+    // It waits for its configuration; the interrupt comes first.
+    let mut child = world
+        .command(&["backup", "kong.yml", "--app", "a", "--env", "b", "--json"])
+        .arg("--config")
+        .arg(&fifo)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let config = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("stopping"), "{line}");
+    std::io::Write::write_all(&mut &config, b"version = 1\n").unwrap();
+    drop(config);
+    let ran = Ran::from(child.wait_with_output().unwrap()).ends(130);
+    assert_eq!(ran.json()["kind"], "cancelled");
+    assert_eq!(world.files(&["a", "b"]), before, "nothing was written");
+}
