@@ -438,7 +438,8 @@ pub(crate) async fn commit(
     let (name, file) =
         vault.wrap(cx, KeyPurpose::Archive, prepared.archive, &prepared.dek, own).await?;
     objects.push((name, Body::Bytes(file.stored().clone())));
-    if prepared.sealed.has_secrets {
+    // Readers go by the count, which for an incremental includes what only its base holds.
+    if prepared.sealed.has_secrets || prepared.details.secrets > 0 {
         let (name, file) =
             vault.wrap(cx, KeyPurpose::Secrets, prepared.archive, &prepared.sdek, None).await?;
         objects.push((name, Body::Bytes(file.stored().clone())));
@@ -475,7 +476,7 @@ pub(crate) async fn commit(
         let first = outcomes.into_iter().find_map(Result::err);
         return Err(first.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no copy answers")));
     }
-    finish(vault, cx, &prepared, &manifest.digest(), &outcomes).await
+    finish(vault, cx, &prepared, &name, &manifest.digest(), &outcomes).await
 }
 
 /// Archive and wraps onto one copy, read back from it.
@@ -522,11 +523,13 @@ async fn still_wanted(vault: &Vault, cx: &Context, backup: Uuid) -> Result<()> {
         Err(e) => return Err(e),
     };
     match state.point(backup) {
-        Some(point) if point.state(cx.now()) != State::Started => {
-            Err(Error::new(ErrorKind::Conflict, "the backup was given up meanwhile").on(backup))
-        }
+        Some(point) if point.state(cx.now()) != State::Started => Err(given_up(backup)),
         _ => Ok(()),
     }
+}
+
+fn given_up(backup: Uuid) -> Error {
+    Error::new(ErrorKind::Conflict, "the backup was given up meanwhile").on(backup)
 }
 
 async fn manifest(
@@ -567,6 +570,7 @@ async fn finish(
     vault: &Vault,
     cx: &Context,
     prepared: &Prepared,
+    name: &ObjectName,
     manifest: &str,
     outcomes: &[Result<()>],
 ) -> Result<BackupReport> {
@@ -592,18 +596,25 @@ async fn finish(
         .data(&facts)?;
     let event = vault.record(cx, draft).await?;
     let mut version = None;
-    let mut name = prepared.details.name.clone();
-    if event.is_some() {
-        let state = vault.state(cx).await?;
-        if let Some(point) = state.point(prepared.backup) {
-            version = point.version;
-            name = point.visible_name();
+    let mut visible = prepared.details.name.clone();
+    // The commit stands: that the log cannot be read again only costs the number.
+    if let Some(state) = vault.state(cx).await.ok().filter(|_| event.is_some())
+        && let Some(point) = state.point(prepared.backup)
+    {
+        if point.committed.is_none() {
+            for (place, _) in vault.places.iter().zip(outcomes).filter(|(_, o)| o.is_ok()) {
+                // What cannot be removed now goes when the backup is cleared away.
+                let _ = place.sink().delete(cx, name).await;
+            }
+            return Err(given_up(prepared.backup));
         }
+        version = point.version;
+        visible = point.visible_name();
     }
     let details = &prepared.details;
     Ok(BackupReport {
         id: prepared.backup,
-        name,
+        name: visible,
         version,
         status,
         kind: prepared.kind.clone(),

@@ -64,6 +64,16 @@ impl Copy {
         }
     }
 
+    /// The URL of its sink, without user and password.
+    pub fn url(&self) -> String {
+        self.sink.info().url
+    }
+
+    /// Where it is a directory of this machine: keys must not lie below it.
+    pub fn local_path(&self) -> Option<PathBuf> {
+        self.sink.info().local_path
+    }
+
     /// What it lies on: `disk`, `tape`, `object-store`, ... Compared for equality only.
     #[must_use]
     pub fn medium(mut self, medium: impl Into<String>) -> Self {

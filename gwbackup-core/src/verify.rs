@@ -6,18 +6,18 @@ use crate::archive::View;
 use crate::archive::line::digest;
 use crate::catalog::{CopyFacts, CopyResult, EventDraft, EventKind, EventOutcome, RecoveryPoint};
 use crate::context::Context;
-use crate::crypt::{DataKey, KeyPurpose, StateDigest};
+use crate::crypt::{DataKey, StateDigest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Rules, Snapshot as _};
 use crate::sink::{Sink, blocking};
-use crate::vault::{Found, Standing, Vault, archive_id, keys};
+use crate::vault::{Found, Standing, Vault};
 
 /// How deep a verification looks. Each depth includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Depth {
-    /// Manifests are there, signed, and those that the log names; archives have their size; wrapped
-    /// keys are there.
+    /// Manifests and wrapped keys are there, signed, and those that the log names; archives have
+    /// their size.
     Manifest,
     /// Every byte of every archive is what its manifest says. Needs no key to the content.
     #[default]
@@ -142,7 +142,7 @@ async fn one(
     depth: Depth,
 ) -> Result<()> {
     let found = vault.manifest_on(cx, sink, point).await?;
-    wraps(vault, cx, sink, &found).await?;
+    vault.wraps_on(cx, sink, &found).await?;
     let archive = &found.manifest.archive;
     let name = crate::sink::ObjectName::new(&archive.path)?;
     let meta = sink.head(cx, &name).await.map_err(|e| e.on(&name))?;
@@ -157,21 +157,6 @@ async fn one(
             None => e.on(&name),
         }),
     }
-}
-
-/// The wrapped keys are on this copy.
-async fn wraps(vault: &Vault, cx: &Context, sink: &dyn Sink, found: &Found) -> Result<()> {
-    let archive = archive_id(&found.manifest.archive.id)?;
-    let mut purposes = vec![KeyPurpose::Archive];
-    if found.details.secrets > 0 && found.manifest.base.is_none() {
-        purposes.push(KeyPurpose::Secrets);
-    }
-    for purpose in purposes {
-        let context = keys::context(vault.id(), purpose, archive);
-        let name = keys::wrap_name(&context, 1)?;
-        sink.head(cx, &name).await.map_err(|e| e.on(&name))?;
-    }
-    Ok(())
 }
 
 /// Reads everything from this copy, with its base from wherever it is whole.

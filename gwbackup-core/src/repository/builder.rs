@@ -7,7 +7,7 @@ use super::Repository;
 use crate::catalog::{FileAnchor, MemoryAnchor, RepositoryId, TrustAnchor};
 use crate::context::Context;
 use crate::crypt::{KeyProvider, Suite};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::vault::{Copy, Created, NewRepository, Opening};
 
 /// Collects what it takes to open a repository.
@@ -91,11 +91,16 @@ impl RepositoryBuilder {
             anchor: anchor(self.anchor, self.state),
             spool,
         };
-        let vault = Arc::new(opening.open(cx).await?);
+        let mut vault = opening.open(cx).await?;
         if vault.writable().is_ok() {
-            vault.recover(cx).await?;
+            match vault.recover(cx).await {
+                Ok(()) => {}
+                Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+                // A medium that cannot be written now can still be read.
+                Err(e) => vault.warnings.push(format!("what a crash left stays for now: {e}")),
+            }
         }
-        Ok(Repository { vault })
+        Ok(Repository { vault: Arc::new(vault) })
     }
 }
 

@@ -158,9 +158,13 @@ impl VerifyBuilder {
 
     /// Looks at every copy, and writes what it found into the log. Changes nothing else.
     pub async fn run(self, cx: &Context) -> Result<VerifyReport> {
-        let backups =
-            if self.backups.is_empty() { self.repository.list(cx).await? } else { self.backups };
-        let points: Vec<_> = backups.into_iter().map(|backup| backup.point).collect();
+        let points: Vec<_> = if self.backups.is_empty() {
+            // Also those that no list shows because their manifest cannot be read any more.
+            let state = self.repository.vault.state(cx).await?;
+            state.listed().filter(|point| point.committed.is_some()).cloned().collect()
+        } else {
+            self.backups.into_iter().map(|backup| backup.point).collect()
+        };
         verify::run(&self.repository.vault, cx, &points, self.depth).await
     }
 }
@@ -204,6 +208,12 @@ impl RestoreBuilder {
     /// Several identities at once.
     pub fn identities(mut self, map: BTreeMap<Key, Key>) -> Self {
         self.options.ids.extend(map);
+        self
+    }
+
+    /// Everything at once, as a stored plan says how it was made.
+    pub fn options(mut self, options: PlanOptions) -> Self {
+        self.options = options;
         self
     }
 

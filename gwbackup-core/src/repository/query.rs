@@ -17,6 +17,7 @@ use crate::plan::Selector;
 use crate::restore::RunStatus;
 use crate::sink::blocking;
 use crate::vault::Found;
+use crate::whole_file::FileFormat;
 
 /// One backup.
 #[derive(Debug, Clone)]
@@ -104,6 +105,22 @@ impl BackupView {
                 }
             }
             Ok(())
+        })
+        .await
+    }
+
+    /// Writes everything as one file of `format`, secrets in place where the keys may read them, and
+    /// flushes. After an error what was written is of no use. `Invalid` for what the format cannot
+    /// hold. Runs where it may block.
+    pub async fn export(
+        &self,
+        format: impl FileFormat,
+        mut out: impl std::io::Write + Send + 'static,
+    ) -> Result<()> {
+        let view = Arc::clone(&self.view);
+        blocking(move || {
+            format.write(&mut view.scan()?, &mut out)?;
+            Ok(out.flush()?)
         })
         .await
     }

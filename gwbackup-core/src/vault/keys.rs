@@ -11,7 +11,7 @@ use crate::crypt::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{ObjectName, Sink};
 
-use super::Vault;
+use super::{Found, Vault, archive_id};
 
 /// Generations of a wrap that are looked for.
 const GENERATIONS: u32 = 9999;
@@ -181,6 +181,16 @@ async fn find(
     }
 }
 
+/// The first generation of a key's wrap is on this sink, signed and about this key. `NotFound`,
+/// `Corrupt`; opens nothing.
+async fn check(cx: &Context, trust: &Trust, sink: &dyn Sink, context: KeyContext) -> Result<()> {
+    let name = wrap_name(&context, 1)?;
+    let bytes = store::read(cx, sink, &name, FileKind::Wrap).await?.ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, "the wrapped key is not on this copy").on(&name)
+    })?;
+    parse(trust, bytes, context, 1).map(drop).map_err(|e| e.on(&name))
+}
+
 fn parse(trust: &Trust, bytes: bytes::Bytes, context: KeyContext, generation: u32) -> Result<Wrap> {
     let verified = SignedFile::parse(FileKind::Wrap, bytes)?.verify(trust)?;
     let stored: StoredWrap = verified.read(Some(trust.repository()))?;
@@ -217,5 +227,15 @@ impl Vault {
     ) -> Result<DataKey> {
         let context = context(self.id(), purpose, object);
         unwrap(cx, &self.trust, &self.keys, sinks, context).await
+    }
+
+    /// The wraps of a backup's keys are on this copy, each signed and about its archive.
+    pub(crate) async fn wraps_on(&self, cx: &Context, sink: &dyn Sink, of: &Found) -> Result<()> {
+        let archive = archive_id(&of.manifest.archive.id)?;
+        let secrets = (of.details.secrets > 0).then_some(KeyPurpose::Secrets);
+        for purpose in std::iter::once(KeyPurpose::Archive).chain(secrets) {
+            check(cx, &self.trust, sink, context(self.id(), purpose, archive)).await?;
+        }
+        Ok(())
     }
 }

@@ -45,6 +45,10 @@ pub(crate) struct Found {
     pub(crate) manifest: Manifest,
     pub(crate) details: Details,
     pub(crate) digest: String,
+    /// The object's name.
+    pub(crate) name: String,
+    /// Its bytes.
+    pub(crate) stored: bytes::Bytes,
 }
 
 impl Vault {
@@ -81,7 +85,7 @@ impl Vault {
         let bytes = bytes.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "the manifest is not on this copy").on(&name)
         })?;
-        let found = self.take_manifest(bytes, point.backup).map_err(|e| e.on(&name))?;
+        let found = self.take_manifest(&name, bytes, point.backup).map_err(|e| e.on(&name))?;
         if point.manifest.as_ref().is_some_and(|digest| *digest != found.digest) {
             return Err(Error::corrupt("the manifest is not the one that the log names").on(&name));
         }
@@ -91,8 +95,13 @@ impl Vault {
         Ok(found)
     }
 
-    fn take_manifest(&self, bytes: bytes::Bytes, backup: Uuid) -> Result<Found> {
-        let file = SignedFile::parse(FileKind::Manifest, bytes)?;
+    fn take_manifest(
+        &self,
+        name: &ObjectName,
+        stored: bytes::Bytes,
+        backup: Uuid,
+    ) -> Result<Found> {
+        let file = SignedFile::parse(FileKind::Manifest, stored.clone())?;
         let digest = file.digest();
         let manifest: Manifest = file.verify(self.trust.as_ref())?.read(Some(self.id()))?;
         if manifest.backup != backup {
@@ -105,7 +114,7 @@ impl Vault {
                 e.column()
             ))
         })?;
-        Ok(Found { manifest, details, digest })
+        Ok(Found { manifest, details, digest, name: name.as_str().to_owned(), stored })
     }
 
     /// The whole archive of a backup from any copy that has it undamaged, with its keys.

@@ -61,7 +61,7 @@ impl Opening {
             unwrap(cx, &trust, &self.keys, &sinks, context(&id, KeyPurpose::Digest, [0; 16]))
                 .await?;
         let signer = self.signer(cx, &trust, &sinks).await?;
-        let by_key = self.holds_secret(cx, &trust).await?;
+        let by_key = self.opened_by_secret(cx, &trust, &sinks, repository_key).await?;
         let proven = expected.is_some()
             || marks.is_some()
             || by_key
@@ -173,17 +173,23 @@ impl Opening {
         }))
     }
 
-    /// Whether a key given here is a secret that the trust document names: only its holder could
-    /// have bound the repository key to this id.
-    async fn holds_secret(&self, cx: &Context, trust: &Trust) -> Result<bool> {
+    /// Whether a secret given here opens the repository key: only its holder could have bound that
+    /// key to this id. Anyone can name a recipient, and anyone can seal to a public key.
+    async fn opened_by_secret(
+        &self,
+        cx: &Context,
+        trust: &Trust,
+        sinks: &[&dyn Sink],
+        context: crate::crypt::KeyContext,
+    ) -> Result<bool> {
         for key in &self.keys {
             let own = key.recipient(cx).await?;
-            let known = trust
-                .current()
-                .recipients
+            let recipients = &trust.current().recipients;
+            let secret = recipients
                 .iter()
                 .any(|r| r.id == own.id && matches!(r.kind, RecipientKind::Secret { .. }));
-            if known {
+            if secret && unwrap(cx, trust, std::slice::from_ref(key), sinks, context).await.is_ok()
+            {
                 return Ok(true);
             }
         }

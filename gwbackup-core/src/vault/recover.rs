@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Vault, archive_id, archive_name, base_name, keys, manifest_name};
+use super::{
+    Found, Place, Standing, Vault, archive_id, archive_name, base_name, keys, manifest_name,
+};
+use crate::archive::Capture;
 use crate::catalog::{CopyResult, EventDraft, EventKind, EventOutcome, RecoveryPoint, State};
 use crate::context::Context;
 use crate::crypt::KeyPurpose;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{Body, ObjectName, put_once};
 
 /// How long after its deadline a backup without a manifest is left alone.
@@ -37,31 +40,35 @@ impl Vault {
         Ok(())
     }
 
-    /// Commits a backup whose manifest stands on a copy with everything that it needs.
+    /// Commits a backup whose manifest stands on a copy with everything that it needs, and brings
+    /// the manifest to the other copies that have the rest.
     async fn complete(&self, cx: &Context, point: &RecoveryPoint) -> Result<bool> {
-        let mut whole = None;
+        let found = match self.manifest(cx, point).await {
+            Ok(found) => found,
+            Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+            Err(_) => return Ok(false),
+        };
         let mut copies = Vec::new();
         for place in &self.places {
-            let mut ok = false;
-            if place.is_ready()
-                && let Ok(found) = self.manifest_on(cx, place.sink(), point).await
-            {
-                ok = self.fetch(cx, place.sink(), &found.manifest.archive).await.is_ok();
-                if ok {
-                    whole = Some(found);
-                }
-            }
-            copies.push(CopyResult { copy: place.id.to_string(), ok, detail: None });
+            let whole = match self.complete_on(cx, place, &found).await {
+                Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+                outcome => outcome,
+            };
+            let (ok, detail) = (whole.is_ok(), whole.err().map(|e| e.to_string()));
+            copies.push(CopyResult { copy: place.id.to_string(), ok, detail });
         }
-        let Some(found) = whole else { return Ok(false) };
+        if copies.iter().all(|copy| !copy.ok) {
+            return Ok(false);
+        }
         let mut facts = point.facts.clone();
         facts.capture = Some(found.manifest.capture);
         facts.copies = copies;
         facts.required = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
         facts.resources = found.details.resources;
         facts.size = found.manifest.archive.size;
-        let kind = EventKind::BACKUP_COMMIT;
-        let draft = EventDraft::new(cx, kind, "backup", point.backup, EventOutcome::Success)?
+        let good = facts.capture == Some(Capture::Complete) && facts.copies.iter().all(|c| c.ok);
+        let outcome = if good { EventOutcome::Success } else { EventOutcome::Partial };
+        let draft = EventDraft::new(cx, EventKind::BACKUP_COMMIT, "backup", point.backup, outcome)?
             .vouch("manifest", found.digest)
             .text("recovered")
             .data(&facts)?;
@@ -69,9 +76,20 @@ impl Vault {
         Ok(true)
     }
 
+    /// Archive and wraps are whole on this copy; then the manifest is, too.
+    async fn complete_on(&self, cx: &Context, place: &Place, found: &Found) -> Result<()> {
+        if let Standing::Away(why) | Standing::Foreign(why) = &place.standing {
+            return Err(Error::new(ErrorKind::Unavailable, why.clone()));
+        }
+        self.wraps_on(cx, place.sink(), found).await?;
+        self.fetch(cx, place.sink(), &found.manifest.archive).await?;
+        let name = ObjectName::new(&found.name)?;
+        put_once(place.sink(), cx, &name, &Body::Bytes(found.stored.clone())).await
+    }
+
     fn is_over(&self, cx: &Context, point: &RecoveryPoint) -> bool {
         let end = point.facts.deadline.and_then(|deadline| deadline.checked_add(GRACE).ok());
-        end.is_some_and(|end| end < cx.now()) && self.places.iter().all(super::Place::is_ready)
+        end.is_some_and(|end| end < cx.now()) && self.places.iter().all(Place::is_ready)
     }
 
     /// Says that a backup is given up, then removes what it left.
@@ -87,12 +105,14 @@ impl Vault {
                 }
             }
         }
-        if there.is_empty() || self.complete(cx, point).await? {
+        // Before its deadline only an event makes a backup fail: then no commit counts any more.
+        let void = point.state(point.started) == State::Failed;
+        if there.is_empty() || (!void && self.complete(cx, point).await?) {
             return Ok(());
         }
-        let kind = EventKind::BACKUP_ABANDON;
-        let draft = EventDraft::new(cx, kind, "backup", point.backup, EventOutcome::Failed)?;
-        self.record(cx, draft).await?;
+        if !void && !self.abandon(cx, point).await? {
+            return Ok(());
+        }
         for (place, name) in there {
             match place.sink().delete(cx, name).await {
                 Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
@@ -100,6 +120,18 @@ impl Vault {
             }
         }
         Ok(())
+    }
+
+    /// Whether the log says now that the backup is given up. A commit that came first stays, and an
+    /// event without a number decides nothing.
+    async fn abandon(&self, cx: &Context, point: &RecoveryPoint) -> Result<bool> {
+        let kind = EventKind::BACKUP_ABANDON;
+        let draft = EventDraft::new(cx, kind, "backup", point.backup, EventOutcome::Failed)?;
+        if self.record(cx, draft).await?.is_none() {
+            return Ok(false);
+        }
+        let state = self.state(cx).await?;
+        Ok(state.point(point.backup).is_some_and(|point| point.committed.is_none()))
     }
 
     /// Names of everything that a backup may have written, the manifest first.

@@ -7,6 +7,8 @@
     reason = "each test uses a part; a failure here fails the test"
 )]
 
+pub mod look;
+
 use std::sync::Arc;
 
 use gwbackup_core::clock::Timestamp;
