@@ -116,9 +116,11 @@ impl Mapping {
     pub(crate) fn read(path: &Path) -> Result<BTreeMap<Key, Key>> {
         let map: Self = toml(path)?;
         if !map.exact.is_empty() || !map.token.is_empty() {
-            return Err(Error::invalid("`[[exact]]` and `[[token]]` are not supported by this version")
-                .on(path.display())
-                .help("use `[[id]]` alone, or change the values in the gateway afterwards"));
+            return Err(Error::invalid(
+                "`[[exact]]` and `[[token]]` are not supported by this version",
+            )
+            .on(path.display())
+            .help("use `[[id]]` alone, or change the values in the gateway afterwards"));
         }
         let key = |kind: &str, id: &str| format!("{kind}/{id}").parse::<Key>();
         map.id.iter().map(|i| Ok((key(&i.kind, &i.from)?, key(&i.kind, &i.to)?))).collect()

@@ -24,7 +24,7 @@ pub(crate) use diff::{field_changes, secret_pointers};
 pub(crate) use index::Index;
 pub(crate) use matching::{Matching, PlannedPlaces, Sides, match_pass, moved_under};
 pub(crate) use order::waves;
-pub(crate) use select::label;
+pub(crate) use select::{glob, label};
 pub(crate) use translate::{InPlace, Located, Places, Translator};
 
 /// What happens to a resource that exists and differs.

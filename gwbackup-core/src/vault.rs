@@ -74,6 +74,15 @@ impl Copy {
         self.sink.info().local_path
     }
 
+    /// What a policy looks at.
+    pub(crate) fn facts(&self) -> crate::policy::CopyFacts {
+        crate::policy::CopyFacts {
+            medium: self.medium.clone(),
+            region: self.region.clone(),
+            offsite: self.offsite,
+        }
+    }
+
     /// What it lies on: `disk`, `tape`, `object-store`, ... Compared for equality only.
     #[must_use]
     pub fn medium(mut self, medium: impl Into<String>) -> Self {

@@ -177,8 +177,7 @@ async fn rehearse(session: &Session, source: &dyn Source) -> Result<Outcome> {
     }
     let resources: u64 = kinds.values().sum();
     let text = format!("would back up {resources} resources of {} kinds\n", kinds.len());
-    let result =
-        json!({ "id": null, "resources": resources, "kinds": kinds, "gaps": gaps, "dry_run": true });
+    let result = json!({ "id": null, "resources": resources, "kinds": kinds, "gaps": gaps, "dry_run": true });
     Outcome::new(&result, text)
 }
 

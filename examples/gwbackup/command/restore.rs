@@ -101,8 +101,7 @@ pub(crate) async fn restore(session: &Session, arguments: Restore) -> Result<Out
     }
     if let (Some(mut file), Some(path)) = (report_file, &arguments.report) {
         let as_json = path.extension().is_some_and(|ending| ending == "json");
-        let text =
-            if as_json { json(&outcome.report)? } else { outcome.report.to_markdown() };
+        let text = if as_json { json(&outcome.report)? } else { outcome.report.to_markdown() };
         std::io::Write::write_all(&mut file, text.as_bytes())?;
     }
     finished(&outcome)
@@ -234,6 +233,8 @@ pub(crate) fn fields(fields: &[FieldChange]) -> String {
     let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "(absent)".to_owned());
     fields
         .iter()
-        .map(|field| format!("         {}: {} -> {}\n", field.at, shown(&field.from), shown(&field.to)))
+        .map(|field| {
+            format!("         {}: {} -> {}\n", field.at, shown(&field.from), shown(&field.to))
+        })
         .collect()
 }

@@ -17,6 +17,7 @@ use crate::crypt::{
     SmallSeal,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Policy;
 use crate::sink::{AwaySink, Sink};
 
 /// What it takes to open a repository.
@@ -28,6 +29,8 @@ pub(crate) struct Opening {
     pub(crate) expected: Option<RepositoryId>,
     /// An id that is accepted without proof.
     pub(crate) accepted: Option<RepositoryId>,
+    /// What the copies must be.
+    pub(crate) policy: Policy,
     pub(crate) anchor: Arc<dyn TrustAnchor>,
     pub(crate) spool: PathBuf,
 }
@@ -41,6 +44,8 @@ impl Opening {
         if self.copies.is_empty() {
             return Err(Error::invalid("no copy of a repository is given").help("use --repo"));
         }
+        let facts: Vec<_> = self.copies.iter().map(Copy::facts).collect();
+        self.policy.check(&facts)?;
         let named = self.named(cx).await?;
         let expected = self.expected.or(named);
         let trust = Arc::new(self.trust(cx, expected.as_ref()).await?);
