@@ -2,7 +2,7 @@
 //!
 //! The nouns: a **gateway** is read through a [`Source`](source::Source) and written through a
 //! [`Target`](target::Target); what is in it are [`Resource`](model::Resource)s. A
-//! [`Repository`] lies on one or more [`Copy`]s, each a [`Sink`](sink::Sink), and is opened with a
+//! [`Repository`] lies on one or more [`Copy`](struct@Copy)s, each a [`Sink`](sink::Sink), and is opened with a
 //! [`KeyProvider`](crypt::KeyProvider). A backup becomes a [plan](restore::Plan) when it is compared
 //! with a gateway, and a [report](report::RestoreReport) when the plan was carried out. Every call
 //! takes a [`Context`]: who acts, why, by which clock, until when.

@@ -4,7 +4,7 @@
 //! | Noun | Is |
 //! |---|---|
 //! | [`Repository`] | sealed backups on one or more copies, with a log; every operation starts here |
-//! | [`Copy`], [`Sink`](sink::Sink) | one place of a repository; how objects are kept there |
+//! | [`Copy`](struct@Copy), [`Sink`](sink::Sink) | one place of a repository; how objects are kept there |
 //! | [`Source`](source::Source), [`Target`](target::Target) | reads a gateway; writes it, too |
 //! | [`Resource`](model::Resource), [`Schema`](model::Schema) | one thing of a gateway; the rules of all its kinds, as data |
 //! | [`KeyProvider`](crypt::KeyProvider) | wraps the keys of backups, and lives apart from the copies |
