@@ -1,6 +1,53 @@
-//! Backs up and restores the configuration of API gateways.
+//! Backs up, verifies and restores the configuration of API gateways.
 //!
-//! The core lives in [`gwbackup_core`] and is re-exported here whole; each gateway has a feature.
+//! The nouns: a **gateway** is read through a [`Source`](source::Source) and written through a
+//! [`Target`](target::Target); what is in it are [`Resource`](model::Resource)s. A
+//! [`Repository`] lies on one or more [`Copy`](struct@Copy)s, each a [`Sink`](sink::Sink), and is opened with a
+//! [`KeyProvider`](crypt::KeyProvider). A backup becomes a [plan](restore::Plan) when it is compared
+//! with a gateway, and a [report](report::RestoreReport) when the plan was carried out. Every call
+//! takes a [`Context`]: who acts, why, by which clock, until when.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use gwbackup::connect::Settings;
+//! use gwbackup::crypt::Passphrase;
+//! use gwbackup::sink::MemorySink;
+//! use gwbackup::{Context, Copy, Repository};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> gwbackup::Result<()> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("gateway.jsonl");
+//! # std::fs::write(&path, r#"{"kind":"route","id":"r1","body":{"path":"/pay"}}"#)?;
+//! let cx = Context::new().with_actor("ci").with_reason("before release 42");
+//! let copy = Copy::new(Arc::new(MemorySink::new()));
+//! let key = Arc::new(Passphrase::new("correct horse battery staple")?);
+//! let created = Repository::create().copy(copy.clone()).key(key.clone()).run(&cx).await?;
+//! // created.kit is shown once: print it, or lose the way back with the key.
+//!
+//! let repository = Repository::builder().copy(copy).key(key).expect(created.id).open(&cx).await?;
+//! // A gateway by its URL, as a command line would name it.
+//! let gateway = gwbackup::connectors().target(&path.to_string_lossy(), &Settings::new()).await?;
+//! let made = repository.backup(gateway).application("shop").environment("prod").run(&cx).await?;
+//! assert_eq!(made.resources, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | Feature | Brings |
+//! |---|---|
+//! | `kong` | Kong Gateway: declarative files, `kong-file:` |
+//! | `testing` | a gateway in memory, a manual clock, fault injection, conformance suites |
+//!
+//! None is on by default. The core is re-exported whole: a program needs this crate alone.
+//!
+//! # Where to read on
+//!
+//! [`Repository`] for the operations, [`connectors`] for URLs, [`source`], [`target`] and
+//! [`sink`] for what can be plugged in. The repository's `docs/` hold the architecture, the stored
+//! format and the threat model; `examples/` programs that run.
 
 pub use gwbackup_core::*;
 
@@ -16,3 +63,8 @@ pub fn connectors() -> connect::Connectors {
     let connectors = connectors.with(gwbackup_kong::connectors());
     connectors
 }
+
+/// The README's code, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -3,6 +3,8 @@
 //! The table below is the architecture. What the test compares with it are the `crate::` paths in the
 //! sources, tests and comments left out.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,7 +51,7 @@ fn no_module_knows_a_higher_one() {
             continue;
         }
         match (order.get(from.as_str()), order.get(to.as_str())) {
-            (Some(user), Some(used)) if used < user => {}
+            (Some(above), Some(below)) if below < above => {}
             (Some(_), Some(_)) => breaches.push(format!("{place}: {from} uses {to}, above it")),
             _ => breaches.push(format!("{place}: {from} or {to} has no level yet")),
         }
@@ -86,7 +88,7 @@ mod tests {
     use crate::testing::X;
 }
 ";
-    let seen: Vec<_> = names(text).into_iter().map(|(line, name)| (line, name)).collect();
+    let seen = names(text);
     let expected = [(1, "sink"), (2, "error"), (2, "context"), (5, "model")];
     assert_eq!(seen, expected.map(|(line, name)| (line, name.to_owned())));
 }

@@ -3,6 +3,54 @@
 //! `kong-file:` is a gateway that lies in a declarative file: what `kong config db_export` and decK
 //! write and what a node without a database loads. Inside the library an entity has one form,
 //! whatever file it came from: the Admin API's, with foreign keys as `{"id": "..."}`.
+//!
+//! ```
+//! use gwbackup_core::Context;
+//! use gwbackup_core::model::{Captured, Scope};
+//! use gwbackup_core::source::Source;
+//! use futures_util::TryStreamExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> gwbackup_core::Result<()> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("kong.yml");
+//! let text = "
+//! _format_version: '3.0'
+//! services:
+//! - name: pay
+//!   url: http://pay.internal
+//!   routes:
+//!   - name: pay
+//!     paths: [/pay]
+//! ";
+//! std::fs::write(&path, text)?;
+//! let gateway = gwbackup_kong::open(&path)?;
+//! let cx = Context::new();
+//! let description = gateway.describe(&cx).await?;
+//! let all: Vec<Captured> =
+//!     gateway.read(&cx, &description, &Scope::everything(), None).try_collect().await?;
+//! let kinds: Vec<_> = all
+//!     .iter()
+//!     .filter_map(|captured| match captured {
+//!         Captured::Resource(resource) => Some(resource.key.kind.as_str()),
+//!         _ => None,
+//!     })
+//!     .collect();
+//! assert!(kinds.contains(&"service") && kinds.contains(&"route"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | Feature | Brings |
+//! |---|---|
+//! | `testing` | the core's doubles as well |
+//!
+//! # Where to read on
+//!
+//! [`schema`] is the table of kinds; [`connectors`] opens a gateway by its URL. Programs reach this
+//! crate through the feature `kong` of the facade `gwbackup`.
 
 mod file;
 mod node;
