@@ -82,7 +82,18 @@ mock! {
 mock! {
     /// A gateway that is read and written.
     #[derive(Debug)]
-    pub Target {}
+    pub Target {
+        /// Answers [`Target::arrange`].
+        fn arrange_changes(&self, description: &Description, changes: &[Change]) -> Vec<Group>;
+        /// Answers [`Target::validate`].
+        fn validate_changes(
+            &self,
+            description: &Description,
+            changes: &[Change],
+        ) -> Result<Vec<Finding>>;
+        /// Answers [`Target::apply`].
+        fn apply_step(&self, description: &Description, step: &Step) -> Result<StepReceipt>;
+    }
 
     #[async_trait]
     impl Source for Target {
@@ -103,25 +114,34 @@ mock! {
             known: Option<Arc<dyn Known>>,
         ) -> BoxStream<Result<Captured>>;
     }
+}
 
-    #[async_trait]
-    impl Target for Target {
-        fn arrange(&self, description: &Description, changes: &[Change]) -> Vec<Group>;
-        async fn validate(
-            &self,
-            cx: &Context,
-            description: &Description,
-            changes: &[Change],
-            states: &dyn States,
-        ) -> Result<Vec<Finding>>;
-        async fn apply(
-            &self,
-            cx: &Context,
-            description: &Description,
-            step: &Step,
-            states: &dyn States,
-            log: &dyn StepLog,
-        ) -> Result<StepReceipt>;
+/// What a step could look up or note is not handed to the expectations.
+#[async_trait]
+impl Target for MockTarget {
+    fn arrange(&self, description: &Description, changes: &[Change]) -> Vec<Group> {
+        self.arrange_changes(description, changes)
+    }
+
+    async fn validate(
+        &self,
+        _: &Context,
+        description: &Description,
+        changes: &[Change],
+        _: &dyn States,
+    ) -> Result<Vec<Finding>> {
+        self.validate_changes(description, changes)
+    }
+
+    async fn apply(
+        &self,
+        _: &Context,
+        description: &Description,
+        step: &Step,
+        _: &dyn States,
+        _: &dyn StepLog,
+    ) -> Result<StepReceipt> {
+        self.apply_step(description, step)
     }
 }
 
@@ -161,11 +181,16 @@ mock! {
 mock! {
     /// A test after a restore.
     #[derive(Debug)]
-    pub Check {}
+    pub Check {
+        /// Answers [`Check::run`], given the target's address.
+        fn run_on(&self, target: &str) -> Result<Vec<Finding>>;
+    }
+}
 
-    #[async_trait]
-    impl Check for Check {
-        async fn run(&self, cx: &Context, target: &dyn Target) -> Result<Vec<Finding>>;
+#[async_trait]
+impl Check for MockCheck {
+    async fn run(&self, _: &Context, target: &dyn Target) -> Result<Vec<Finding>> {
+        self.run_on(&target.address())
     }
 }
 
@@ -292,5 +317,43 @@ mock! {
 
     impl Observer for Observer {
         fn progress(&self, progress: &Progress);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+    use crate::model::Verdict;
+    use crate::testing::{Fault, Faults, FaultyCheck};
+
+    #[tokio::test]
+    async fn expectations_of_a_check_see_the_target() {
+        let mut target = MockTarget::new();
+        target.expect_address().returning(|| "mock:gateway".to_owned());
+        let mut check = MockCheck::new();
+        check
+            .expect_run_on()
+            .withf(|address| address == "mock:gateway")
+            .times(2)
+            .returning(|address| Ok(vec![Finding::new(address, Verdict::Ok, "answers")]));
+        let faults = Faults::nth(2, Fault::Fail(ErrorKind::Unavailable));
+        let check = FaultyCheck::new(Arc::new(check), faults);
+        let cx = Context::new();
+        assert_eq!(check.run(&cx, &target).await.unwrap().len(), 1);
+        assert_eq!(check.run(&cx, &target).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(check.run(&cx, &target).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_mocked_gateway_stops_a_run_as_a_real_one_would() {
+        let mut source = MockSource::new();
+        source
+            .expect_describe()
+            .times(1)
+            .returning(|_| Err(Error::new(ErrorKind::Unauthenticated, "who are you")));
+        let source: Arc<dyn Source> = Arc::new(source);
+        let error = source.describe(&Context::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     }
 }
