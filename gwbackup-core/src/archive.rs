@@ -8,6 +8,7 @@
 
 mod chunks;
 mod entries;
+mod frame;
 mod header;
 mod index;
 pub(crate) mod line;
@@ -26,19 +27,23 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 
 pub use chunks::read_header;
+pub use entries::Entries;
 pub(crate) use entries::Position;
-pub use entries::{Entries, EntryRef};
+pub use frame::EntryRef;
 pub use header::Header;
 pub use index::IndexLine;
 pub use manifest::{
     ArchiveRef, BaseRef, Capture, CaptureWindow, CatalogMark, Details, Manifest, Replaced,
     StoredDescription,
 };
-pub use reader::{Archive, Expected, SecretCount};
+pub use reader::{Archive, Expected};
 pub use secrets::{TokenDecoder, TokenEncoder};
 pub use view::View;
 pub(crate) use view::{Lines, Part};
 pub use writer::ArchiveWriter;
+
+/// How many secret tokens a line names. `Corrupt` when the line cannot be understood.
+pub type SecretCount = fn(line: &[u8]) -> Result<usize>;
 
 /// Whether an archive stands alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

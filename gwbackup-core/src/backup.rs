@@ -32,7 +32,7 @@ use crate::vault::{Place, Vault, archive_name, base_name, manifest_name, stamp};
 pub(crate) use base::{Base, choose};
 
 /// How long a backup may be in progress.
-const DEADLINE: Duration = Duration::from_secs(6 * 3600);
+const DEADLINE: Duration = Duration::from_hours(6);
 
 /// Which kind of backup is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::backup::{self, BackupOptions, Task};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::model::{Absence, Gap, Key, Resource, Rules, Says, Snapshot, absent_places};
+use crate::model::{Absence, Gap, Key, Resource, Restore, Rules, Says, Snapshot, absent_places};
 use crate::plan::{FieldChange, field_changes, label, secret_pointers};
 use crate::sink::blocking;
 use crate::source::Source;
@@ -53,6 +53,10 @@ pub struct Difference {
     /// Resources with a place that could not be compared: its value is not there, or not readable
     /// with the keys given.
     pub not_compared: u64,
+    /// Resources that differ and that no restore writes, such as a cluster's own id: kept for the
+    /// record, no difference of the configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub for_the_record: Vec<Key>,
     /// Parts of which one side knows nothing; nothing in them counts as added or removed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
@@ -87,7 +91,18 @@ pub(crate) fn difference(
         };
         let a = if order.is_le() { old.take() } else { None };
         let b = if order.is_ge() { new.take() } else { None };
+        let record_only = |r: &Resource| rules.restore(&r.key.kind) == Some(Restore::Never);
         match (a, b) {
+            (Some(one), None) | (None, Some(one)) if record_only(&one) => {
+                found.for_the_record.push(one.key);
+            }
+            (Some(a), Some(b)) if record_only(&a) => {
+                let key = a.key.clone();
+                let mut other = Difference::default();
+                both(rules, &mut other, &a, b);
+                found.equal += other.equal;
+                found.for_the_record.extend((!other.is_empty()).then_some(key));
+            }
             (Some(a), None) if !covered(after.gaps(), &a.key) => {
                 found.removed.push(named(rules, a));
             }

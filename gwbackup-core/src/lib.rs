@@ -13,6 +13,7 @@ pub mod jsonl;
 pub mod model;
 pub mod observe;
 pub mod plan;
+pub mod policy;
 pub mod preflight;
 pub mod report;
 pub mod repository;

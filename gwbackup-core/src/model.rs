@@ -5,28 +5,29 @@ mod capture;
 mod change;
 mod document;
 mod key;
-mod places;
+mod place;
 mod resource;
 mod rules;
 pub(crate) mod scan;
 mod schema;
+mod scope;
 mod snapshot;
 
-pub use capture::{Captured, Cause, Description, Finding, Gap, Limits, Scope, Verdict};
+pub use capture::{Captured, Cause, Description, Finding, Gap, Limits, Verdict};
 pub use change::{
     Action, Attempt, Change, ChangeNo, Effect, Group, IdMap, Outcome, Resolved, Side, Step,
     StepReceipt, There, Undo,
 };
 pub use document::Document;
 pub use key::{HandleName, Handles, Id, Key, Kind, Revision};
-pub use resource::{
-    Absence, Attachment, Coding, Mark, Part, Place, Reference, Resource, Role, Says, To,
-};
+pub use place::{Coding, Part, Place};
+pub use resource::{Absence, Attachment, Mark, Reference, Resource, Role, Says, To};
 pub use rules::Rules;
 pub use schema::{
     HandleSpec, KindSpec, Member, MemberRule, Presence, RefSpec, Replace, Restore, Schema,
     TextScan, Verbs, Within,
 };
+pub use scope::Scope;
 pub use snapshot::{MemorySnapshot, Snapshot};
 
 pub(crate) use canonical::{decode, encode};

@@ -24,7 +24,7 @@ pub(crate) use diff::{field_changes, secret_pointers};
 pub(crate) use index::Index;
 pub(crate) use matching::{Matching, PlannedPlaces, Sides, match_pass, moved_under};
 pub(crate) use order::waves;
-pub(crate) use select::label;
+pub(crate) use select::{glob, label};
 pub(crate) use translate::{InPlace, Located, Places, Translator};
 
 /// What happens to a resource that exists and differs.
@@ -201,9 +201,9 @@ pub(crate) fn draft(
     let selected = select::closure(&options.only, rules, backup, &desired)?;
     let sides = Sides { rules, desired: &desired, actual: &actual, backup, live };
     let matching = match_pass(&sides, &options.ids, kept, options.existing == Existing::Adopt)?;
-    let decider =
+    let all =
         decide::Decider::new(sides, &matching, options, selected.as_ref(), soft_deleted, ours);
-    let decided = decider.run()?;
+    let decided = all.run()?;
     let selected = selected.map(|selected| selected.keys).unwrap_or_default();
     Ok(Draft { decided, desired, actual, matching, selected })
 }

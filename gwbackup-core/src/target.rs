@@ -72,6 +72,6 @@ pub trait Target: Source {
 #[async_trait]
 pub trait Check: Debug + Send + Sync + 'static {
     /// Tries it and says what it found. Changes no configuration. A failed finding makes the
-    /// verdict NoGo.
+    /// verdict `NoGo`.
     async fn run(&self, cx: &Context, target: &dyn Target) -> Result<Vec<Finding>>;
 }

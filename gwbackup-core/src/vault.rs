@@ -11,8 +11,6 @@ mod recover;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use crate::catalog::{
     Catalog, CatalogState, CopyId, Event, EventDraft, Log, RepositoryId, Trust, fold,
 };
@@ -21,8 +19,9 @@ use crate::crypt::{DataKey, KeyProvider, Signer, SmallSeal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::Sink;
 
+pub use create::Created;
+pub(crate) use create::NewRepository;
 pub(crate) use create::stamp;
-pub use create::{Created, NewRepository};
 pub(crate) use objects::{Found, archive_name, base_name, journal_name, manifest_name};
 pub(crate) use open::Opening;
 
@@ -62,6 +61,25 @@ impl Copy {
             account: spec.account.clone(),
             offsite: spec.offsite,
             immutable: spec.immutable,
+        }
+    }
+
+    /// The URL of its sink, without user and password.
+    pub fn url(&self) -> String {
+        self.sink.info().url
+    }
+
+    /// Where it is a directory of this machine: keys must not lie below it.
+    pub fn local_path(&self) -> Option<PathBuf> {
+        self.sink.info().local_path
+    }
+
+    /// What a policy looks at.
+    pub(crate) fn facts(&self) -> crate::policy::CopyFacts {
+        crate::policy::CopyFacts {
+            medium: self.medium.clone(),
+            region: self.region.clone(),
+            offsite: self.offsite,
         }
     }
 
@@ -143,7 +161,7 @@ impl Place {
 
 /// An open repository.
 #[derive(Debug)]
-pub struct Vault {
+pub(crate) struct Vault {
     pub(crate) trust: Arc<Trust>,
     pub(crate) places: Vec<Place>,
     pub(crate) log: Log,
@@ -160,7 +178,7 @@ pub struct Vault {
 
 impl Vault {
     /// The repository's id.
-    pub fn id(&self) -> &RepositoryId {
+    pub(crate) fn id(&self) -> &RepositoryId {
         self.trust.repository()
     }
 
@@ -218,9 +236,4 @@ impl Vault {
 /// An archive id from its hex form.
 pub(crate) fn archive_id(text: &str) -> Result<[u8; 16]> {
     crate::crypt::hex::decode(text).ok_or_else(|| Error::corrupt("this is no archive id"))
-}
-
-/// The backup that an event's subject names.
-pub(crate) fn subject_of(event: &Event) -> Option<Uuid> {
-    event.subject.id.parse().ok()
 }

@@ -1,5 +1,7 @@
 //! From gateway to report, on both characters of the gateway in memory.
 
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+
 mod common;
 
 use std::sync::Arc;

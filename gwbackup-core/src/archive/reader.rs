@@ -6,16 +6,14 @@ use std::io::{Read, Seek};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::SecretCount;
 use super::chunks::{ChunkReader, nonce, read_header};
-use super::entries::{Entries, EntryRef, Frame, Position, Tokens};
+use super::frame::{EntryRef, Frame, Tokens};
 use super::header::Header;
 use super::index::{self, IndexLine};
 use super::record::{Content, FOOTER, Footer, Head, Unpacker};
 use crate::crypt::{Cipher, DataKey, cipher};
 use crate::error::{Error, ErrorKind, Result};
-
-/// How many secret tokens a line names. `Corrupt` when the line cannot be understood.
-pub type SecretCount = fn(line: &[u8]) -> Result<usize>;
 
 /// Bytes of padding that are looked at in one go.
 const PIECE: u64 = 1 << 16;
@@ -122,30 +120,6 @@ impl<R: Read + Seek> Archive<R> {
     /// How many lines the archive holds, by its index.
     pub fn lines(&self) -> u64 {
         self.index.iter().map(|line| u64::from(line.lines)).sum()
-    }
-
-    /// All lines from the first, in order. Reading them to the end opens every chunk and checks
-    /// every record.
-    pub fn entries(&mut self) -> Entries<'_, R> {
-        Entries::new(self)
-    }
-
-    /// The line at a position, which moves on; `None` after the last. As [`Entries::next`].
-    pub(crate) fn next_entry<'a>(
-        &mut self,
-        position: &'a mut Position,
-    ) -> Result<Option<EntryRef<'a>>> {
-        position.next(self)
-    }
-
-    /// Reads everything and throws it away; gives the number of lines.
-    pub fn verify(&mut self) -> Result<u64> {
-        let mut entries = self.entries();
-        let mut lines = 0;
-        while entries.next()?.is_some() {
-            lines += 1;
-        }
-        Ok(lines)
     }
 
     /// Hands the line of one resource to `found`, reading no frame but its own. `None` when the

@@ -127,11 +127,11 @@ impl Lines {
 
     /// The next line as it is stored.
     pub(crate) fn next_raw(&mut self) -> Result<Option<super::EntryRef<'_>>> {
-        self.archive.next_entry(&mut self.position)
+        self.position.next(&mut self.archive)
     }
 
     fn next(&mut self) -> Result<Option<Line>> {
-        match self.archive.next_entry(&mut self.position)? {
+        match self.position.next(&mut self.archive)? {
             Some(entry) => read(entry.line, entry.secrets).map(Some),
             None => Ok(None),
         }

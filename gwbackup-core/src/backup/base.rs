@@ -17,7 +17,7 @@ use crate::vault::{Found, Vault};
 /// Incrementals that one full carries.
 const MAX_DEPENDANTS: usize = 100;
 /// Age at which a new full is made.
-const FULL_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
+const FULL_EVERY: Duration = Duration::from_hours(7 * 24);
 
 /// A full backup, read and found good.
 #[derive(Debug)]

@@ -145,8 +145,8 @@ async fn one_pass(
         drop(sender);
         Ok::<(), Error>(())
     };
-    let (fed, pass) = futures_util::future::join(feed, work).await;
-    fed?;
+    let (sent, pass) = futures_util::future::join(feed, work).await;
+    sent?;
     pass
 }
 

@@ -111,23 +111,23 @@ impl Merge {
     /// Takes the next sorted record. Of two with one key the later reading counts; where they
     /// differ, the gateway moved.
     fn take(&mut self, kind: &str, id: &str, payload: &[u8]) -> Result<()> {
-        if let Some((last_kind, last_id, last)) = &mut self.last {
-            if (last_kind.as_str(), last_id.as_str()) == (kind, id) {
-                let moved = match (Payload::read(last)?, Payload::read(payload)?) {
-                    (Some(a), Some(b)) => a.digest != b.digest,
-                    _ => false,
-                };
-                if moved {
-                    self.gaps.push(Gap {
-                        kind: Some(Kind::new(kind)?),
-                        under: Some(Id::new(id)?),
-                        cause: Cause::Torn,
-                        detail: "it was read twice with different content".to_owned(),
-                    });
-                }
-                payload.clone_into(last);
-                return Ok(());
+        if let Some((last_kind, last_id, last)) = &mut self.last
+            && (last_kind.as_str(), last_id.as_str()) == (kind, id)
+        {
+            let moved = match (Payload::read(last)?, Payload::read(payload)?) {
+                (Some(a), Some(b)) => a.digest != b.digest,
+                _ => false,
+            };
+            if moved {
+                self.gaps.push(Gap {
+                    kind: Some(Kind::new(kind)?),
+                    under: Some(Id::new(id)?),
+                    cause: Cause::Torn,
+                    detail: "it was read twice with different content".to_owned(),
+                });
             }
+            payload.clone_into(last);
+            return Ok(());
         }
         self.flush()?;
         let slot = self.last.get_or_insert_default();
@@ -167,8 +167,6 @@ impl Merge {
                 }
             }
         }
-        self.last = Some((kind, id, payload));
-        self.last = None;
         Ok(())
     }
 

@@ -5,15 +5,13 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
-use super::{DataKey, Suite, cipher, random};
+use super::derive::Derivation;
+use super::{DataKey, Suite, TAG, cipher, random};
 use crate::error::{Error, ErrorKind, Result};
 
 const SALT: usize = 32;
-const TAG: usize = 16;
 
 /// Sealed members of a document, as they are stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,11 +96,7 @@ impl SmallSeal {
         })?;
         let kind = object_type.as_bytes();
         let info: [&[u8]; 5] = [b"gwbackup/v1/meta\0", kind, b"\0", &self.repository, object_id];
-        let mut key = [0; 32];
-        Hkdf::<Sha256>::new(Some(salt), root.expose())
-            .expand_multi_info(&info, &mut key)
-            .map_err(|_| Error::new(ErrorKind::Other, "no key of this length can be derived"))?;
-        Ok(DataKey::new(key))
+        Derivation::new(salt, root).key(&info)
     }
 }
 
@@ -120,6 +114,7 @@ mod tests {
     use aes_gcm::aead::{Aead, KeyInit};
     use hmac::{Hmac, Mac};
     use proptest::prelude::*;
+    use sha2::Sha256;
 
     use super::*;
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::capture::Scope;
 use super::key::{Handles, Key, Revision};
-use super::resource::{Place, Reference, Resource};
+use super::place::Place;
+use super::resource::{Reference, Resource};
+use super::scope::Scope;
 use crate::error::Error;
 
 /// A change's number within its plan.

@@ -5,8 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::canonical::{canonical, decode};
-use super::places;
-use super::resource::Place;
+use super::place::{self, Place};
 use super::scan::Matcher;
 use crate::error::Result;
 
@@ -22,7 +21,7 @@ impl Document {
         canonical(text).map(|text| Self(text.into()))
     }
 
-    /// The document of a value. Numbers are written as serde_json writes them: parse text where
+    /// The document of a value. Numbers are written as `serde_json` writes them: parse text where
     /// their tokens matter.
     pub fn from_value(value: &serde_json::Value) -> Result<Self> {
         Self::parse(&value.to_string())
@@ -75,19 +74,19 @@ impl Document {
         if places.is_empty() {
             return Ok(self.clone());
         }
-        places::rewrite(&self.0, places).map(|text| Self(text.into()))
+        place::rewrite(&self.0, places).map(|text| Self(text.into()))
     }
 
     /// The document without the members at these pointer patterns (`*` for any member).
     #[must_use]
     pub fn without<S: AsRef<str>>(&self, patterns: impl IntoIterator<Item = S>) -> Self {
-        Self(places::without(&self.0, &Matcher::new(patterns)).into())
+        Self(place::without(&self.0, &Matcher::new(patterns)).into())
     }
 
     /// The document with the values at these JSON pointers replaced by these JSON texts; pointers
     /// that lead nowhere are left alone. `Invalid` when a text is no JSON.
     pub fn with_values(&self, values: &[(String, String)]) -> Result<Self> {
-        places::with_values(&self.0, values).map(|text| Self(text.into()))
+        place::with_values(&self.0, values).map(|text| Self(text.into()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -136,7 +136,8 @@ fn escape(segment: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(segment.len() + 6);
     for c in segment.chars() {
         if special(c) {
-            out.push_str(&format!("%{:02X}", u32::from(c)));
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{:02X}", u32::from(c));
         } else {
             out.push(c);
         }

@@ -1,12 +1,11 @@
 //! One resource: its document, marks, references.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::document::Document;
 use super::key::{HandleName, Key, Kind, Revision};
+use super::place::Place;
 
 /// One thing that a gateway holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,72 +105,6 @@ pub enum Absence {
     Denied,
     /// It stands in the archive, under a key that this reader lacks. Never stored.
     Sealed,
-}
-
-/// A value, a member's name, or a byte range of either's decoded text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// JSON pointer (RFC 6901) to the value, or to the member whose name is meant.
-    #[serde(rename = "at")]
-    pub pointer: String,
-    /// The value or the name.
-    #[serde(default, skip_serializing_if = "Part::is_value")]
-    pub part: Part,
-    /// How the text is coded inside the string.
-    #[serde(default, skip_serializing_if = "Coding::is_plain")]
-    pub coding: Coding,
-    /// Bytes of the decoded text; all of it if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub range: Option<Range<u32>>,
-}
-
-impl Place {
-    /// The whole value at `pointer`.
-    pub fn value(pointer: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), part: Part::Value, coding: Coding::Plain, range: None }
-    }
-
-    /// These bytes of the decoded string at `pointer`.
-    pub fn within(pointer: impl Into<String>, range: Range<u32>) -> Self {
-        Self { range: Some(range), ..Self::value(pointer) }
-    }
-}
-
-/// Which side of a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// Its value.
-    #[default]
-    Value,
-    /// Its name.
-    Name,
-}
-
-impl Part {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-    fn is_value(&self) -> bool {
-        *self == Self::Value
-    }
-}
-
-/// How a text stands inside a string.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Coding {
-    /// As it is.
-    #[default]
-    Plain,
-    /// As standard base64 of UTF-8 text.
-    Base64,
-}
-
-impl Coding {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-    fn is_plain(&self) -> bool {
-        *self == Self::Plain
-    }
 }
 
 /// A place that names something.

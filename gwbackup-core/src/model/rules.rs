@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::canonical::decode;
 use super::document::Document;
 use super::key::{Handles, Key, Kind};
-use super::places::{removal, text_of};
-use super::resource::{Coding, Mark, Part, Place, Reference, Resource, Says, To};
+use super::place::{Coding, Part, Place, removal, text_of};
+use super::resource::{Mark, Reference, Resource, Says, To};
 use super::scan::{self, Edit, Hit, Matcher, segments};
 use super::schema::{KindSpec, Member, RefSpec, Restore, Schema, Within};
 
@@ -33,6 +33,8 @@ struct Compiled {
     /// Array patterns whose order means nothing, deepest first.
     unordered: Vec<Matcher>,
     volatile: Matcher,
+    /// Canonical texts of the members' defaults.
+    defaults: Vec<Option<String>>,
 }
 
 impl Compiled {
@@ -55,6 +57,14 @@ impl Compiled {
             handle_parts: parts,
             unordered: unordered.into_iter().map(|p| Matcher::new([p])).collect(),
             volatile: Matcher::new(patterns(|m| *m == Member::Volatile)),
+            defaults: spec
+                .members
+                .iter()
+                .map(|m| match &m.is {
+                    Member::Default(value) => Some(value.to_string()),
+                    _ => None,
+                })
+                .collect(),
             spec: spec.clone(),
         }
     }
@@ -186,7 +196,9 @@ impl Rules {
         compiled.members.visit(text, |hit| {
             let gone = hit.rules.iter().any(|r| match &compiled.spec.members[*r].is {
                 Member::Volatile | Member::ReadOnly => true,
-                Member::Default(value) => text[hit.value.clone()] == value.to_string(),
+                Member::Default(_) => {
+                    compiled.defaults[*r].as_deref() == text.get(hit.value.clone())
+                }
                 _ => false,
             });
             if gone {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::key::{HandleName, Handles, Kind};
-use super::resource::{Part, Reference, Resource, Role};
+use super::place::Part;
+use super::resource::{Reference, Resource, Role};
 
 /// The rules of one gateway at one version.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::diff::{FieldChange, field_changes, secret_pointers};
-use super::index::{Head, Index};
-use super::matching::{Matching, PlannedPlaces, Sides, is_assigned};
+use super::index::{Head, Index, is_assigned};
+use super::matching::{Matching, PlannedPlaces, Sides};
 use super::select::{Selected, label};
 use super::translate::Translator;
 use super::{Decision, Existing, Item, PlanOptions, Summary};
@@ -95,7 +95,7 @@ impl<'a> Decider<'a> {
                 history.push(resource);
                 continue;
             }
-            self.one(&ours, &theirs, resource, actual)?;
+            self.one(&ours, &theirs, &resource, actual)?;
         }
         self.history(&ours, &theirs, history)?;
         self.surplus()?;
@@ -128,7 +128,7 @@ impl<'a> Decider<'a> {
             }
             open = later;
             for resource in now {
-                self.one(ours, theirs, resource, None)?;
+                self.one(ours, theirs, &resource, None)?;
             }
         }
     }
@@ -137,27 +137,27 @@ impl<'a> Decider<'a> {
         &mut self,
         ours: &Translator<'_>,
         theirs: &Translator<'_>,
-        resource: Resource,
+        resource: &Resource,
         actual: Option<Resource>,
     ) -> Result<()> {
         if self.selected.is_some_and(|selected| !selected.keys.contains(&resource.key)) {
             return Ok(());
         }
         let mut fields = Vec::new();
-        let decision = match self.verdict(ours, theirs, &resource, actual.as_ref(), &mut fields)? {
+        let decision = match self.verdict(ours, theirs, resource, actual.as_ref(), &mut fields)? {
             Ok(action) => Decision::Do(action),
             Err(other) => other,
         };
         let decision = match decision {
-            Decision::Do(_) => self.dangling(&resource).unwrap_or(decision),
+            Decision::Do(_) => self.dangling(resource).unwrap_or(decision),
             other => other,
         };
         if let Decision::Do(action) = decision {
-            self.refuse_sealed(&resource)?;
-            self.change(&resource, actual.as_ref(), action);
+            refuse_sealed(resource)?;
+            self.change(resource, actual.as_ref(), action);
         }
         let there = actual.map(|actual| actual.key);
-        self.item(&resource, decision, there, fields);
+        self.item(resource, decision, there, fields);
         Ok(())
     }
 
@@ -327,20 +327,6 @@ impl<'a> Decider<'a> {
             );
             Some(Decision::Blocked(why))
         })
-    }
-
-    /// A reader without the right to secrets cannot write a resource that holds one.
-    fn refuse_sealed(&self, resource: &Resource) -> Result<()> {
-        match absences(resource).find(|(_, why)| *why == Absence::Sealed) {
-            None => Ok(()),
-            Some((at, _)) => {
-                let message =
-                    format!("the secret at {at} is needed, and the key lacks the right `secrets`");
-                Err(Error::new(ErrorKind::KeyUnavailable, message)
-                    .on(&resource.key)
-                    .help("use a key whose recipient has the right `secrets`"))
-            }
-        }
     }
 
     fn change(&mut self, resource: &Resource, actual: Option<&Resource>, action: Action) {
@@ -546,4 +532,18 @@ fn word(why: Absence) -> &'static str {
 
 fn is_assigned_by_server(spec: &KindSpec) -> bool {
     spec.handles.iter().any(|handle| handle.by_server)
+}
+
+/// A reader without the right to secrets cannot write a resource that holds one.
+fn refuse_sealed(resource: &Resource) -> Result<()> {
+    match absences(resource).find(|(_, why)| *why == Absence::Sealed) {
+        None => Ok(()),
+        Some((at, _)) => {
+            let message =
+                format!("the secret at {at} is needed, and the key lacks the right `secrets`");
+            Err(Error::new(ErrorKind::KeyUnavailable, message)
+                .on(&resource.key)
+                .help("use a key whose recipient has the right `secrets`"))
+        }
+    }
 }

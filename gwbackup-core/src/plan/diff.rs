@@ -150,7 +150,7 @@ mod tests {
         for (a, b) in [
             (r#"{"s":"hunter2"}"#, r#"{"s":"hunter3"}"#),
             (r#"{"s":{"x":"hunter2"}}"#, r#"{"s":{"x":"hunter3"}}"#),
-            (r#"{"s":"hunter2"}"#, r#"{}"#),
+            (r#"{"s":"hunter2"}"#, "{}"),
         ] {
             let found = changes(a, b, &["/s"]);
             assert_eq!(found.len(), 1);

@@ -133,6 +133,15 @@ pub(crate) type Taken = HashSet<Key>;
 pub(crate) fn content_name(document: &Document) -> String {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(document.as_str().as_bytes());
-    let hex: String = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
-    format!("\u{1}content:{hex}")
+    format!("\u{1}content:{}", crate::crypt::hex::encode(&digest))
+}
+
+/// Whether a handle's value is taken from the target when it is written there: ids, and whatever
+/// the server assigns. Other names are part of what is restored.
+pub(crate) fn is_assigned(rules: &Rules, kind: &Kind, handle: &HandleName) -> bool {
+    *handle == HandleName::id()
+        || rules
+            .spec(kind)
+            .and_then(|spec| spec.handles.iter().find(|h| h.name == *handle))
+            .is_some_and(|spec| spec.by_server)
 }

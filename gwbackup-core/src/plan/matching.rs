@@ -38,11 +38,6 @@ impl Matching {
         !self.pairs.is_empty()
     }
 
-    /// Pairs with different keys.
-    pub(crate) fn pairs(&self) -> &BTreeMap<Key, Key> {
-        &self.pairs
-    }
-
     /// Notes that `key` of the backup is `there` in the target.
     pub(crate) fn pair(&mut self, key: &Key, there: &Key) {
         self.matched.insert(key.clone());
@@ -260,14 +255,4 @@ pub(crate) fn moved_under(child: &Key, parent: &Key, there: &Key) -> Option<Key>
     let rest = child.id.as_str().strip_prefix(parent.id.as_str())?.strip_prefix('/')?;
     let id = Id::new(&format!("{}/{rest}", there.id)).ok()?;
     Some(Key::new(child.kind.clone(), id))
-}
-
-/// Whether a handle's value is taken from the target when it is written there: ids, and whatever
-/// the server assigns. Other names are part of what is restored.
-pub(crate) fn is_assigned(rules: &Rules, kind: &Kind, handle: &HandleName) -> bool {
-    *handle == HandleName::id()
-        || rules
-            .spec(kind)
-            .and_then(|spec| spec.handles.iter().find(|h| h.name == *handle))
-            .is_some_and(|spec| spec.by_server)
 }

@@ -106,7 +106,7 @@ fn tags(resource: &Resource) -> Vec<String> {
 }
 
 /// Whether `text` fits `pattern`, in which `*` stands for any text.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else { return false };

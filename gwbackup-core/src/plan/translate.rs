@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 
-use super::index::{Index, content_name};
-use super::matching::is_assigned;
+use super::index::{Index, content_name, is_assigned};
 use crate::error::Result;
 use crate::model::{
     Document, HandleName, Handles, Key, Place, Reference, Resource, Rules, Snapshot, To,

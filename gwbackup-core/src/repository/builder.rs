@@ -8,6 +8,7 @@ use crate::catalog::{FileAnchor, MemoryAnchor, RepositoryId, TrustAnchor};
 use crate::context::Context;
 use crate::crypt::{KeyProvider, Suite};
 use crate::error::{ErrorKind, Result};
+use crate::policy::Policy;
 use crate::vault::{Copy, Created, NewRepository, Opening};
 
 /// Collects what it takes to open a repository.
@@ -17,6 +18,7 @@ pub struct RepositoryBuilder {
     keys: Vec<Arc<dyn KeyProvider>>,
     expected: Option<RepositoryId>,
     accepted: Option<RepositoryId>,
+    policy: Policy,
     anchor: Option<Arc<dyn TrustAnchor>>,
     state: Option<PathBuf>,
     spool: Option<PathBuf>,
@@ -52,6 +54,14 @@ impl RepositoryBuilder {
         self
     }
 
+    /// What is demanded of the copies; without it one copy is allowed, with a warning in
+    /// [`status`](Repository::status).
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// The directory for what this machine remembers, and for spools: outside every copy. Without
     /// it nothing is remembered, and spools lie in the system's folder for temporary files.
     #[must_use]
@@ -78,7 +88,7 @@ impl RepositoryBuilder {
     /// completes what a crash left.
     ///
     /// `NotFound` when there is none; `KeyUnavailable` without the right key; `Refused` when
-    /// another repository lies there, or a key lies inside a copy; `Corrupt` when trust or log
+    /// another repository lies there, the copies break the policy, or a key lies inside a copy; `Corrupt` when trust or log
     /// contradict themselves or what this machine remembers. Copies that do not answer, or are no
     /// copies, are warnings: see [`Repository::copies`].
     pub async fn open(self, cx: &Context) -> Result<Repository> {
@@ -88,6 +98,7 @@ impl RepositoryBuilder {
             keys: self.keys,
             expected: self.expected,
             accepted: self.accepted,
+            policy: self.policy,
             anchor: anchor(self.anchor, self.state),
             spool,
         };

@@ -66,7 +66,7 @@ impl Repository {
         turn: bool,
     ) -> Result<RestoreOutcome> {
         let resumed = restore::resume(&self.vault, cx, run, target).await?;
-        let run = restore::carry_on(&self.vault, cx, resumed, turn, options).await?;
+        let run = Box::pin(restore::carry_on(&self.vault, cx, resumed, turn, options)).await?;
         Ok(RestoreOutcome { report: RestoreReport::new(None, &run), map: run.map })
     }
 }
@@ -211,6 +211,12 @@ impl RestoreBuilder {
         self
     }
 
+    /// Everything at once, as a stored plan says how it was made.
+    pub fn options(mut self, options: PlanOptions) -> Self {
+        self.options = options;
+        self
+    }
+
     /// Reads the target and compares. Writes nothing anywhere.
     ///
     /// `KeyUnavailable` when a secret is needed that the keys may not read; `Refused` when more
@@ -241,7 +247,7 @@ impl PreparedRestore {
     /// future is a crash. [`Repository::resume`] goes on after either.
     pub async fn apply(self, cx: &Context, options: &ApplyOptions) -> Result<RestoreOutcome> {
         let plan = self.0.plan.clone();
-        let run = self.0.apply(cx, options).await?;
+        let run = Box::pin(self.0.apply(cx, options)).await?;
         Ok(RestoreOutcome { report: RestoreReport::new(Some(&plan), &run), map: run.map })
     }
 }

@@ -17,6 +17,7 @@ use crate::plan::Selector;
 use crate::restore::RunStatus;
 use crate::sink::blocking;
 use crate::vault::Found;
+use crate::whole_file::FileFormat;
 
 /// One backup.
 #[derive(Debug, Clone)]
@@ -108,6 +109,22 @@ impl BackupView {
         .await
     }
 
+    /// Writes everything as one file of `format`, secrets in place where the keys may read them, and
+    /// flushes. After an error what was written is of no use. `Invalid` for what the format cannot
+    /// hold. Runs where it may block.
+    pub async fn export(
+        &self,
+        format: impl FileFormat,
+        mut out: impl std::io::Write + Send + 'static,
+    ) -> Result<()> {
+        let view = Arc::clone(&self.view);
+        blocking(move || {
+            format.write(&mut view.scan()?, &mut out)?;
+            Ok(out.flush()?)
+        })
+        .await
+    }
+
     /// One resource.
     pub async fn resource(&self, key: &Key) -> Result<Option<Resource>> {
         let (view, key) = (Arc::clone(&self.view), key.clone());
@@ -194,7 +211,7 @@ impl Repository {
                 }
                 Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
                 Err(e) => {
-                    tracing::warn!(backup = %point.backup, error = %e, "left out of the list")
+                    tracing::warn!(backup = %point.backup, error = %e, "left out of the list");
                 }
             }
         }

@@ -95,14 +95,12 @@ impl Ready {
     async fn unmoved(&self, cx: &Context) -> Result<()> {
         let scope = crate::model::Scope::everything();
         let now = self.target.revision(cx, &scope).await?;
-        let moved = match (&self.safety.revision, &now) {
-            (Some(then), Some(now)) => then != now,
-            _ => {
-                let again =
-                    capture(&self.vault, cx, &self.target, &self.description, &self.details)
-                        .await?;
-                again.details.state_digest != self.safety.details.state_digest
-            }
+        let moved = if let (Some(then), Some(now)) = (&self.safety.revision, &now) {
+            then != now
+        } else {
+            let again =
+                capture(&self.vault, cx, &self.target, &self.description, &self.details).await?;
+            again.details.state_digest != self.safety.details.state_digest
         };
         if moved {
             return Err(Error::new(

@@ -24,9 +24,9 @@ const WAVE: usize = 64;
 /// Attempts at a step that fails without a reason for good.
 const ATTEMPTS: u32 = 6;
 /// The longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// How long a vendor may ask for pauses before a step counts as failed.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_hours(1);
 
 /// A run under way.
 #[derive(Debug)]

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,7 +18,7 @@ pub(crate) struct AwaySink(SinkInfo);
 
 impl AwaySink {
     /// In place of this one.
-    pub(crate) fn new(sink: Arc<dyn Sink>) -> Self {
+    pub(crate) fn new(sink: &dyn Sink) -> Self {
         Self(sink.info())
     }
 

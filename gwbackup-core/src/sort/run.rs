@@ -4,32 +4,26 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
-
 use super::{Head, key};
-use crate::crypt::DataKey;
-use crate::error::{Error, ErrorKind, Result};
+use crate::crypt::{Aes256Gcm, Cipher as _, DataKey, TAG};
+use crate::error::{Error, Result};
 use crate::sink::{Spool, SpoolWriter};
 
 /// Plain bytes of a sealed block.
 const BLOCK: usize = 64 << 10;
-/// What sealing adds to a block.
-const TAG: usize = 16;
 /// Bytes of a stored [`Head`].
 const HEAD: usize = 12;
 
 /// Seals blocks under a key of its own; every block has its own number, which is its nonce.
 #[derive(Clone)]
 pub(super) struct RunSeal {
-    cipher: Arc<Aes256Gcm>,
+    key: Arc<DataKey>,
     next: u64,
 }
 
 impl RunSeal {
     pub(super) fn new() -> Result<Self> {
-        let key = DataKey::generate()?;
-        Ok(Self { cipher: Arc::new(Aes256Gcm::new(key.expose().into())), next: 0 })
+        Ok(Self { key: Arc::new(DataKey::generate()?), next: 0 })
     }
 
     /// The same key, to open with.
@@ -47,14 +41,12 @@ impl RunSeal {
     fn seal(&mut self, block: &mut Vec<u8>) -> Result<()> {
         let number = self.next;
         self.next += 1;
-        self.cipher
-            .encrypt_in_place(&nonce(number), &[], block)
-            .map_err(|_| Error::new(ErrorKind::Other, "a block could not be sealed"))
+        Aes256Gcm.seal(&self.key, &nonce(number), block)
     }
 
     fn open(&self, number: u64, block: &mut Vec<u8>) -> Result<()> {
-        self.cipher
-            .decrypt_in_place(&nonce(number), &[], block)
+        Aes256Gcm
+            .open(&self.key, &nonce(number), block)
             .map_err(|_| Error::corrupt("a temporary file was altered"))
     }
 }
@@ -65,10 +57,10 @@ impl std::fmt::Debug for RunSeal {
     }
 }
 
-fn nonce(number: u64) -> Nonce<aes_gcm::aead::consts::U12> {
+fn nonce(number: u64) -> [u8; 12] {
     let mut nonce = [0; 12];
     nonce[4..].copy_from_slice(&number.to_be_bytes());
-    nonce.into()
+    nonce
 }
 
 /// A finished run.

@@ -106,32 +106,3 @@ fn plain_text_never_reaches_the_disk_and_an_altered_run_is_noticed() {
     let other = RunSeal::new().unwrap();
     assert_eq!(Cursor::new(&run).advance(&other).unwrap_err().kind(), ErrorKind::Corrupt);
 }
-
-/// Speed in memory; run with `--ignored --nocapture` and optimisation.
-#[test]
-#[ignore = "a measurement"]
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a measurement"
-)]
-fn speed() {
-    let scratch = tempfile::tempdir().unwrap();
-    let payload = vec![7; 1_000];
-    for (label, budget, step) in [
-        ("in memory, sorted", 1_usize << 30, 1_u64),
-        ("in memory, shuffled", 1 << 30, 7_919),
-        ("spilled, shuffled", 32 << 20, 7_919),
-    ] {
-        let start = std::time::Instant::now();
-        let mut sorter = Sorter::new(scratch.path().to_owned(), budget);
-        let count = 200_000_u64;
-        for n in 0..count {
-            sorter.push("route", &format!("{:012}", n * step % count), &payload).unwrap();
-        }
-        let bytes: usize = sorter.finish().unwrap().map(|r| r.unwrap().payload().len()).sum();
-        let seconds = start.elapsed().as_secs_f64();
-        println!("{label}: {:.0} MB/s", bytes as f64 / 1e6 / seconds);
-    }
-}

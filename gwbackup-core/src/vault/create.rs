@@ -19,7 +19,7 @@ use crate::sink::{Body, ObjectName, Sink, blocking, put_once};
 
 /// What a new repository is made of.
 #[derive(Debug)]
-pub struct NewRepository {
+pub(crate) struct NewRepository {
     pub(crate) copies: Vec<Copy>,
     pub(crate) keys: Vec<Arc<dyn KeyProvider>>,
     pub(crate) suite: Suite,

@@ -17,6 +17,7 @@ use crate::crypt::{
     SmallSeal,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Policy;
 use crate::sink::{AwaySink, Sink};
 
 /// What it takes to open a repository.
@@ -28,6 +29,8 @@ pub(crate) struct Opening {
     pub(crate) expected: Option<RepositoryId>,
     /// An id that is accepted without proof.
     pub(crate) accepted: Option<RepositoryId>,
+    /// What the copies must be.
+    pub(crate) policy: Policy,
     pub(crate) anchor: Arc<dyn TrustAnchor>,
     pub(crate) spool: PathBuf,
 }
@@ -41,6 +44,8 @@ impl Opening {
         if self.copies.is_empty() {
             return Err(Error::invalid("no copy of a repository is given").help("use --repo"));
         }
+        let facts: Vec<_> = self.copies.iter().map(Copy::facts).collect();
+        self.policy.check(&facts)?;
         let named = self.named(cx).await?;
         let expected = self.expected.or(named);
         let trust = Arc::new(self.trust(cx, expected.as_ref()).await?);
@@ -67,7 +72,7 @@ impl Opening {
             || by_key
             || self.accepted.is_some_and(|accepted| accepted == id);
         let seal = Arc::new(SmallSeal::new(*id.as_bytes(), trust.current().suite, 1, key));
-        let log = self.log(&trust, &places, Arc::clone(&seal), Arc::clone(&signer))?;
+        let log = self.log(&trust, &places, Arc::clone(&seal), Arc::clone(&signer));
         few_recipients(&trust, &mut warnings);
         let Self { keys, spool, .. } = self;
         let vault =
@@ -205,13 +210,13 @@ impl Opening {
         places: &[Place],
         seal: Arc<SmallSeal>,
         signer: Arc<dyn Signer>,
-    ) -> Result<Log> {
+    ) -> Log {
         let home = trust.current().home.copy;
         let sink = |place: &Place| -> Arc<dyn Sink> {
             match &place.standing {
                 Standing::Ready => Arc::clone(&place.copy.sink),
                 // What is not a copy must not be written, and counts as away.
-                _ => Arc::new(AwaySink::new(Arc::clone(&place.copy.sink))),
+                _ => Arc::new(AwaySink::new(place.sink())),
             }
         };
         let first = places
@@ -225,7 +230,7 @@ impl Opening {
         for place in places.iter().filter(|place| place.id != home) {
             log = log.mirror(sink(place));
         }
-        Ok(log)
+        log
     }
 }
 

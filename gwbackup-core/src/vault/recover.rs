@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{Body, ObjectName, put_once};
 
 /// How long after its deadline a backup without a manifest is left alone.
-const GRACE: Duration = Duration::from_secs(24 * 3600);
+const GRACE: Duration = Duration::from_hours(24);
 
 impl Vault {
     /// Appends waiting events, completes backups whose manifest was written, and gives up those

@@ -1,6 +1,11 @@
 //! What the tests of whole operations share.
 
-#![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test uses a part; a failure here fails the test"
+)]
 
 pub mod look;
 

@@ -227,7 +227,7 @@ async fn a_planted_key_fails_the_commitment() {
         let mut file = Wrap::new(CONTEXT, 1, promise, Timestamp::UNIX_EPOCH);
         let body = wrap_public(&recipient, &DataKey::new(held)).unwrap().unwrap();
         file.add(&recipient, body).unwrap();
-        let file = Wrap::from_line(&file.to_line().unwrap()).unwrap();
+        let file = Wrap::from_stored(CONTEXT.repository, file.to_stored()).unwrap();
         let opened = file.open(&cx, &identity, &recipient).await;
         assert_eq!(
             opened.map_err(|e| e.kind()).err(),

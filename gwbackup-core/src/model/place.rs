@@ -1,14 +1,81 @@
-//! Rewriting places of a document.
+//! Places of a document, and rewriting them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
 
 use super::canonical::{canonical, decode, encode};
-use super::resource::{Coding, Part, Place};
 use super::scan::{self, Edit, Hit, Matcher};
 use crate::error::Result;
+
+/// A value, a member's name, or a byte range of either's decoded text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// JSON pointer (RFC 6901) to the value, or to the member whose name is meant.
+    #[serde(rename = "at")]
+    pub pointer: String,
+    /// The value or the name.
+    #[serde(default, skip_serializing_if = "Part::is_value")]
+    pub part: Part,
+    /// How the text is coded inside the string.
+    #[serde(default, skip_serializing_if = "Coding::is_plain")]
+    pub coding: Coding,
+    /// Bytes of the decoded text; all of it if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<Range<u32>>,
+}
+
+impl Place {
+    /// The whole value at `pointer`.
+    pub fn value(pointer: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), part: Part::Value, coding: Coding::Plain, range: None }
+    }
+
+    /// These bytes of the decoded string at `pointer`.
+    pub fn within(pointer: impl Into<String>, range: Range<u32>) -> Self {
+        Self { range: Some(range), ..Self::value(pointer) }
+    }
+}
+
+/// Which side of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Its value.
+    #[default]
+    Value,
+    /// Its name.
+    Name,
+}
+
+impl Part {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_value(&self) -> bool {
+        *self == Self::Value
+    }
+}
+
+/// How a text stands inside a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Coding {
+    /// As it is.
+    #[default]
+    Plain,
+    /// As standard base64 of UTF-8 text.
+    Base64,
+}
+
+impl Coding {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_plain(&self) -> bool {
+        *self == Self::Plain
+    }
+}
 
 /// The decoded text of a string under a coding.
 pub(crate) fn text_of(token: &str, coding: Coding) -> Option<String> {

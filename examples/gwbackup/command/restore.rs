@@ -1,0 +1,240 @@
+//! `plan`, `restore`, `resume` and `rollback`.
+
+use std::sync::Arc;
+
+use gwbackup::model::Key;
+use gwbackup::plan::{Decision, FieldChange, Item, Summary};
+use gwbackup::repository::{PreparedRestore, RestoreOutcome};
+use gwbackup::restore::{ApplyOptions, Plan};
+use gwbackup::target::Target;
+use gwbackup::{Error, ErrorKind, Repository, Result};
+use serde_json::{Value, json};
+
+use crate::cli::{Consent, PlanArgs, PlanOptions, Restore, Run};
+use crate::config::{Mapping, read_plan};
+use crate::output::{DIFFERENCES, Outcome, run_code};
+use crate::session::{Session, new_file, write_new};
+use crate::table::table;
+
+pub(crate) async fn plan(session: &Session, arguments: PlanArgs) -> Result<Outcome> {
+    let target = session.target(&arguments.onto).await?;
+    let repository = session.repository().await?;
+    let prepared =
+        prepare(session, &repository, &arguments.backup, target, &arguments.options).await?;
+    let plan = prepared.plan();
+    if let Some(path) = &arguments.out {
+        write_new(path, &format!("{}\n", json(plan)?))?;
+    }
+    let differ = session.global.detailed_exitcode && !plan.is_empty();
+    Ok(Outcome::new(plan, describe(plan))?.with_code(if differ { DIFFERENCES } else { 0 }))
+}
+
+async fn prepare(
+    session: &Session,
+    repository: &Repository,
+    backup: &str,
+    target: Arc<dyn Target>,
+    options: &PlanOptions,
+) -> Result<PreparedRestore> {
+    let backup = repository.find(&session.cx, backup).await?;
+    let mut restore = repository
+        .restore(&backup, target)
+        .existing(options.policy)
+        .only(options.only.iter().cloned());
+    if options.prune {
+        restore = restore.prune(options.prune_limit);
+    }
+    if let Some(map) = &options.map {
+        restore = restore.identities(Mapping::read(map)?);
+    }
+    restore.plan(&session.cx).await
+}
+
+/// Makes a stored plan again. Refuses when it would do something else by now.
+async fn again(
+    session: &Session,
+    repository: &Repository,
+    stored: &Plan,
+    onto: Option<&str>,
+) -> Result<PreparedRestore> {
+    let target = session.target(onto.unwrap_or(&stored.target)).await?;
+    let backup = repository.find(&session.cx, &stored.backup.to_string()).await?;
+    let options = stored.options.clone();
+    let prepared = repository.restore(&backup, target).options(options).plan(&session.cx).await?;
+    if prepared.plan().agrees_with(stored) {
+        return Ok(prepared);
+    }
+    Err(Error::refused("the plan is not what would be done now: gateway or backup changed")
+        .on(&stored.target)
+        .help("make and approve a new plan"))
+}
+
+pub(crate) async fn restore(session: &Session, arguments: Restore) -> Result<Outcome> {
+    let repository = session.repository().await?;
+    let prepared = match (&arguments.plan, &arguments.backup, &arguments.onto) {
+        (Some(path), _, onto) => {
+            again(session, &repository, &read_plan(path)?, onto.as_deref()).await?
+        }
+        (None, Some(backup), Some(onto)) => {
+            let target = session.target(onto).await?;
+            prepare(session, &repository, backup, target, &arguments.options).await?
+        }
+        _ => return Err(Error::invalid("a backup and --onto, or --plan, are needed")),
+    };
+    let plan = prepared.plan();
+    if session.global.dry_run {
+        return Outcome::new(plan, describe(plan));
+    }
+    if !plan.is_empty() && !plan.is_blocked() {
+        session.output.say(describe(plan));
+        session
+            .consent(&format!("Write {} resources onto {}?", plan.summary.writes(), plan.target))
+            .await?;
+    }
+    // Files that cannot be made are known before the gateway is written.
+    let map_file = arguments.map_out.as_deref().map(new_file).transpose()?;
+    let report_file = arguments.report.as_deref().map(new_file).transpose()?;
+    let outcome = prepared.apply(&session.cx, &options(&arguments.consent)).await?;
+    if let Some(mut file) = map_file {
+        let text = Mapping::text(identities(&outcome));
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+    }
+    if let (Some(mut file), Some(path)) = (report_file, &arguments.report) {
+        let as_json = path.extension().is_some_and(|ending| ending == "json");
+        let text = if as_json { json(&outcome.report)? } else { outcome.report.to_markdown() };
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+    }
+    finished(&outcome)
+}
+
+pub(crate) async fn carry_on(session: &Session, arguments: Run, back: bool) -> Result<Outcome> {
+    let repository = session.repository().await?;
+    let runs = repository.runs(&session.cx).await?;
+    let run = runs.into_iter().find(|run| run.run == arguments.run).ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, "there is no such run")
+            .on(arguments.run)
+            .help("`status` shows the open ones, `audit list` all")
+    })?;
+    let doing = if back { "turn the run round" } else { "go on with the run" };
+    if session.global.dry_run {
+        return Outcome::new(&run, format!("would {doing} onto {}\n", run.target));
+    }
+    let target = session.target(arguments.onto.as_deref().unwrap_or(&run.target)).await?;
+    session.consent(&format!("Shall I {doing}, and write {}?", run.target)).await?;
+    let options = options(&arguments.consent);
+    let outcome = if back {
+        repository.roll_back(&session.cx, run.run, target, &options).await?
+    } else {
+        repository.resume(&session.cx, run.run, target, &options).await?
+    };
+    finished(&outcome)
+}
+
+fn options(consent: &Consent) -> ApplyOptions {
+    ApplyOptions {
+        accept_partial: consent.accept_partial,
+        accept_loss: consent.accept_loss,
+        ..ApplyOptions::default()
+    }
+}
+
+fn identities(outcome: &RestoreOutcome) -> impl Iterator<Item = (&Key, &Key)> {
+    let differ = |(from, there): &(&Key, &gwbackup::model::There)| **from != there.key;
+    outcome.map.entries.iter().filter(differ).map(|(from, there)| (from, &there.key))
+}
+
+fn finished(outcome: &RestoreOutcome) -> Result<Outcome> {
+    let report = &outcome.report;
+    let map: Vec<Value> = identities(outcome)
+        .map(|(from, to)| json!({ "kind": from.kind, "from": from.id, "to": to.id }))
+        .collect();
+    let result = json!({
+        "run": report.run,
+        "status": report.status,
+        "applied": report.applied,
+        "compare": report.compare,
+        "safety": report.safety,
+        "map": map,
+        "report": report,
+    });
+    let compare = &report.compare;
+    let mut text = format!("{:?}, verdict {}\n", report.status, report.verdict);
+    for reason in report.reasons.iter().chain(&report.failures) {
+        text += &format!("  {reason}\n");
+    }
+    text += &format!(
+        "  read back: {} equal, {} ignorable, {} different, {} unverifiable\n",
+        compare.equal, compare.ignorable, compare.different, compare.unverifiable
+    );
+    if let Some(run) = report.run {
+        text += &format!("  run {run}: `rollback {run}` undoes it\n");
+    }
+    Ok(Outcome::new(&result, text)?.with_code(run_code(report.status)))
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value)
+        .map_err(|_| Error::invalid("the result cannot be written as JSON"))
+}
+
+/// A plan, for people.
+pub(crate) fn describe(plan: &Plan) -> String {
+    let mut text = format!("{} onto {}\n", plan.backup_name, plan.target);
+    for step in &plan.steps {
+        let name = step.name.as_ref().map_or(String::new(), |name| format!(" ({name})"));
+        text += &format!("  {:>4} {:?} {}/{}{name}\n", step.n, step.action, step.kind, step.id);
+        text += &fields(&step.changes);
+    }
+    for (word, items) in [("BLOCKED", &plan.blocked), ("left", &plan.left)] {
+        for item in items {
+            text += &format!("  {word} {}: {}\n", item.key, why(item));
+        }
+    }
+    for finding in &plan.findings {
+        text += &format!("  {:?} {}: {}\n", finding.verdict, finding.subject, finding.detail);
+    }
+    if plan.is_empty() {
+        text += "  nothing to write\n";
+    }
+    text + &counts(&plan.summary)
+}
+
+fn counts(summary: &Summary) -> String {
+    let all = [
+        ("CREATE", summary.create + summary.undelete),
+        ("UPDATE", summary.update + summary.reset),
+        ("REPLACE", summary.replace),
+        ("DELETE", summary.delete),
+        ("UNCHANGED", summary.unchanged),
+        ("SKIPPED", summary.skipped),
+        ("BLOCKED", summary.blocked + summary.ambiguous),
+        ("FOREIGN", summary.foreign),
+    ];
+    let (head, row): (Vec<&str>, Vec<String>) =
+        all.into_iter().map(|(name, count)| (name, count.to_string())).unzip();
+    table(&head, &[row])
+}
+
+fn why(item: &Item) -> String {
+    match &item.decision {
+        Decision::Blocked(why) | Decision::Skipped(why) | Decision::CannotRestore(why) => {
+            why.clone()
+        }
+        Decision::Ambiguous(keys) => {
+            let keys: Vec<String> = keys.iter().map(Key::to_string).collect();
+            format!("fits {}", keys.join(", "))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Field differences, for people.
+pub(crate) fn fields(fields: &[FieldChange]) -> String {
+    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "(absent)".to_owned());
+    fields
+        .iter()
+        .map(|field| {
+            format!("         {}: {} -> {}\n", field.at, shown(&field.from), shown(&field.to))
+        })
+        .collect()
+}

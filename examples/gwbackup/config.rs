@@ -1,0 +1,172 @@
+//! The configuration file and the mapping file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use gwbackup::catalog::RepositoryId;
+use gwbackup::connect::CopySpec;
+use gwbackup::model::Key;
+use gwbackup::restore::Plan;
+use gwbackup::{Error, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    #[serde(default)]
+    version: u32,
+    repository: Option<String>,
+    #[serde(default)]
+    copy: Vec<CopyEntry>,
+    #[serde(default)]
+    key: Vec<KeyEntry>,
+    #[serde(default)]
+    pub(crate) gateway: BTreeMap<String, GatewayEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CopyEntry {
+    url: String,
+    medium: Option<String>,
+    site: Option<String>,
+    region: Option<String>,
+    account: Option<String>,
+    #[serde(default)]
+    offsite: bool,
+    #[serde(default)]
+    immutable: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyEntry {
+    url: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GatewayEntry {
+    pub(crate) url: String,
+    pub(crate) app: Option<String>,
+    pub(crate) env: Option<String>,
+}
+
+impl Config {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let config: Self = toml(path)?;
+        if config.version != 1 {
+            return Err(Error::invalid("the configuration has an unknown version")
+                .on(path.display())
+                .help("begin the file with `version = 1`"));
+        }
+        Ok(config)
+    }
+
+    pub(crate) fn repository(&self) -> Result<Option<RepositoryId>> {
+        self.repository.as_deref().map(str::parse).transpose()
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.key.iter().map(|key| key.url.as_str())
+    }
+
+    pub(crate) fn copies(&self) -> Result<Vec<CopySpec>> {
+        let spec = |entry: &CopyEntry| {
+            let mut spec = CopySpec::parse(&entry.url)?;
+            let fill = |to: &mut Option<String>, from: &Option<String>| {
+                if from.is_some() {
+                    to.clone_from(from);
+                }
+            };
+            fill(&mut spec.medium, &entry.medium);
+            fill(&mut spec.site, &entry.site);
+            fill(&mut spec.region, &entry.region);
+            fill(&mut spec.account, &entry.account);
+            spec.offsite |= entry.offsite;
+            spec.immutable |= entry.immutable;
+            Ok(spec)
+        };
+        self.copy.iter().map(spec).collect()
+    }
+}
+
+/// Which resource of the gateway is which of the backup.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mapping {
+    #[serde(default)]
+    id: Vec<Identity>,
+    #[serde(default, skip_serializing)]
+    exact: Vec<toml::Value>,
+    #[serde(default, skip_serializing)]
+    token: Vec<toml::Value>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    kind: String,
+    from: String,
+    to: String,
+}
+
+impl Mapping {
+    pub(crate) fn read(path: &Path) -> Result<BTreeMap<Key, Key>> {
+        let map: Self = toml(path)?;
+        if !map.exact.is_empty() || !map.token.is_empty() {
+            return Err(Error::invalid(
+                "`[[exact]]` and `[[token]]` are not supported by this version",
+            )
+            .on(path.display())
+            .help("use `[[id]]` alone, or change the values in the gateway afterwards"));
+        }
+        let key = |kind: &str, id: &str| format!("{kind}/{id}").parse::<Key>();
+        map.id.iter().map(|i| Ok((key(&i.kind, &i.from)?, key(&i.kind, &i.to)?))).collect()
+    }
+
+    /// The text of a mapping file.
+    pub(crate) fn text<'a>(pairs: impl IntoIterator<Item = (&'a Key, &'a Key)>) -> String {
+        // A quoted JSON string is a TOML string, too.
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let entry = |(from, to): (&Key, &Key)| {
+            let (kind, from, to) = (from.kind.as_str(), from.id.as_str(), to.id.as_str());
+            format!(
+                "[[id]]\nkind = {}\nfrom = {}\nto = {}\n",
+                quoted(kind),
+                quoted(from),
+                quoted(to)
+            )
+        };
+        pairs.into_iter().map(entry).collect()
+    }
+}
+
+/// A plan that was stored.
+pub(crate) fn read_plan(path: &Path) -> Result<Plan> {
+    serde_json::from_str(&text(path)?).map_err(|e| {
+        Error::invalid(format!("this is no plan (line {}, column {})", e.line(), e.column()))
+            .on(path.display())
+            .help("make one with `plan --out FILE`")
+    })
+}
+
+fn text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|e| {
+        Error::invalid(format!("the file cannot be read: {}", e.kind())).on(path.display())
+    })
+}
+
+fn toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = text(path)?;
+    toml::from_str(&text).map_err(|e| {
+        let before = e.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        let message = e.message().lines().next().unwrap_or("malformed");
+        Error::invalid(format!("line {line}, column {column}: {message}"))
+            .on(path.display())
+            .help("correct the file; `docs` of the command line lists its members")
+    })
+}

@@ -1,0 +1,116 @@
+//! One frame of an archive, read line by line.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::SecretCount;
+use super::index::IndexLine;
+use super::scan::{line_length, names};
+use super::secrets::TokenDecoder;
+use crate::error::{Error, Result};
+
+/// One line of an archive.
+#[derive(Clone)]
+pub struct EntryRef<'a> {
+    /// The kind that it names.
+    pub kind: Cow<'a, str>,
+    /// The id that it names.
+    pub id: Cow<'a, str>,
+    /// The JSON object, with `0` where a secret belongs.
+    pub line: &'a [u8],
+    /// Its secret tokens for [`TokenDecoder`], in order of occurrence; `None` when they are sealed
+    /// and the archive was opened without their key.
+    pub secrets: Option<&'a [u8]>,
+}
+
+impl fmt::Debug for EntryRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntryRef")
+            .field("kind", &self.kind)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The secrets of a frame.
+#[derive(Default)]
+pub(super) enum Tokens {
+    #[default]
+    None,
+    Sealed,
+    Open(Zeroizing<Vec<u8>>),
+}
+
+/// One frame, being read line by line.
+#[derive(Default)]
+pub(super) struct Frame {
+    pub(super) plain: Vec<u8>,
+    pub(super) tokens: Tokens,
+    /// Bytes of `plain` that were read.
+    at: usize,
+    /// Bytes of `tokens` that were read.
+    tokens_at: usize,
+    /// Lines that must still come.
+    left: u32,
+    /// Lines in all.
+    lines: u32,
+    first: (String, String),
+}
+
+impl Frame {
+    /// Begins to read what was just loaded.
+    pub(super) fn begin(&mut self, line: &IndexLine) {
+        self.at = 0;
+        self.tokens_at = 0;
+        self.left = line.lines;
+        self.lines = line.lines;
+        self.first.0.clone_from(&line.kind);
+        self.first.1.clone_from(&line.first);
+    }
+
+    /// Begins to read once more, from the first line.
+    pub(super) fn begin_again(&mut self) {
+        self.at = 0;
+        self.tokens_at = 0;
+        self.left = self.lines;
+    }
+
+    pub(super) fn is_read(&self) -> bool {
+        self.left == 0
+    }
+
+    /// The next line of the frame.
+    pub(super) fn next(&mut self, count: SecretCount) -> Result<Option<EntryRef<'_>>> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        let beginning = self.at == 0;
+        let rest = self.plain.get(self.at..).unwrap_or_default();
+        let (length, ended) = line_length(rest);
+        let line = rest.get(..length).filter(|_| ended);
+        let line = line.ok_or_else(|| Error::corrupt("a frame has fewer lines than the index"))?;
+        let (kind, id) = names(line)?;
+        if beginning && (&*kind, &*id) != (&*self.first.0, &*self.first.1) {
+            return Err(Error::corrupt("a frame begins with another line than the index says"));
+        }
+        let secrets = match &self.tokens {
+            Tokens::None => Some(Default::default()),
+            Tokens::Sealed => None,
+            Tokens::Open(tokens) => {
+                let mut decoder = TokenDecoder::new(tokens.get(self.tokens_at..).unwrap_or(&[]));
+                let part = decoder.take_stored(count(line)?)?;
+                self.tokens_at += part.len();
+                if left == 0 && !decoder.is_empty() {
+                    return Err(Error::corrupt("the archive holds secrets that no line names"));
+                }
+                Some(part)
+            }
+        };
+        self.at += length + 1;
+        self.left = left;
+        if left == 0 && self.at != self.plain.len() {
+            return Err(Error::corrupt("a frame has more lines than the index"));
+        }
+        Ok(Some(EntryRef { kind, id, line, secrets }))
+    }
+}
