@@ -8,13 +8,14 @@ mod fault_crypt;
 mod fault_gateway;
 mod fault_sink;
 mod gateway;
+pub mod mocks;
 mod states;
 
 pub use clock::ManualClock;
 pub use fault::{Call, Fault, Faults};
 pub use fault_catalog::FaultyCatalog;
-pub use fault_crypt::{FaultyCipher, FaultyKeyProvider};
-pub use fault_gateway::{Faulty, FaultySource, FaultyTarget};
+pub use fault_crypt::{FaultyCipher, FaultyKeyProvider, FaultySigner};
+pub use fault_gateway::{Faulty, FaultyCheck, FaultySource, FaultyTarget};
 pub use fault_sink::{FaultySink, Tampering};
 pub use gateway::{Contents, MemoryGateway, VendorCall};
 pub use states::{FixedStates, Notes};

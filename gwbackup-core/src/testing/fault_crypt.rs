@@ -7,7 +7,10 @@ use async_trait::async_trait;
 
 use super::{Fault, Faults};
 use crate::context::Context;
-use crate::crypt::{Cipher, DataKey, KeyContext, KeyProvider, Recipient, Suite, WrapBody};
+use crate::crypt::{
+    Cipher, DataKey, KeyContext, KeyProvider, PublicKey, Recipient, Signature, Signer, Suite,
+    WrapBody,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A cipher that fails by a rule. Operations: `seal`, `open`.
@@ -104,9 +107,47 @@ impl KeyProvider for FaultyKeyProvider {
     }
 }
 
+/// A signer that fails by a rule. Operation: `sign`.
+#[derive(Debug, Clone)]
+pub struct FaultySigner {
+    inner: Arc<dyn Signer>,
+    faults: Faults,
+}
+
+impl FaultySigner {
+    /// Puts `faults` before `inner`.
+    pub fn new(inner: Arc<dyn Signer>, faults: Faults) -> Self {
+        Self { inner, faults }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Signer for FaultySigner {
+    fn public(&self) -> PublicKey {
+        self.inner.public()
+    }
+
+    async fn sign(&self, cx: &Context, message: &[u8]) -> Result<Signature> {
+        self.faults.around("sign", "", self.inner.sign(cx, message)).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_signer_fails_when_told_and_signs_otherwise() {
+        let seed = crate::crypt::SeedSigner::new(&DataKey::new([3; 32]));
+        let whole = seed.sign(&Context::new(), b"text").await.unwrap();
+        let faults = Faults::nth(1, Fault::Fail(ErrorKind::Unavailable));
+        let signer = FaultySigner::new(Arc::new(seed), faults);
+        let cx = Context::new();
+        let failed = signer.sign(&cx, b"text").await.unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::Unavailable);
+        assert_eq!(signer.sign(&cx, b"text").await.unwrap(), whole);
+    }
     use crate::crypt::{Aes256Gcm, KeyFile, KeyPurpose};
 
     #[test]

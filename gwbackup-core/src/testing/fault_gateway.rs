@@ -12,7 +12,7 @@ use crate::model::{
     Captured, Change, Description, Finding, Group, Revision, Scope, Step, StepReceipt,
 };
 use crate::source::{BoxStream, Known, Purpose, Source};
-use crate::target::{States, StepLog, Target};
+use crate::target::{Check, States, StepLog, Target};
 
 /// Any gateway, with [`Faults`] between it and its user; see [`FaultySource`] and
 /// [`FaultyTarget`].
@@ -131,6 +131,28 @@ impl<S: Target + ?Sized> Target for Faulty<S> {
     ) -> Result<StepReceipt> {
         let call = self.inner.apply(cx, description, step, states, log);
         self.faults.around("apply", &step.token, call).await
+    }
+}
+
+/// A [`Check`] that fails by a rule. Operation: `run`.
+#[derive(Debug, Clone)]
+pub struct FaultyCheck {
+    inner: Arc<dyn Check>,
+    faults: Faults,
+}
+
+impl FaultyCheck {
+    /// Puts `faults` before `inner`.
+    pub fn new(inner: Arc<dyn Check>, faults: Faults) -> Self {
+        Self { inner, faults }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Check for FaultyCheck {
+    async fn run(&self, cx: &Context, target: &dyn Target) -> Result<Vec<Finding>> {
+        self.faults.around("run", "", self.inner.run(cx, target)).await
     }
 }
 

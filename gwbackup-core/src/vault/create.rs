@@ -15,7 +15,7 @@ use crate::crypt::{
     Suite, hex, random,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::sink::{Body, ObjectName, Sink, put_once};
+use crate::sink::{Body, ObjectName, Sink, blocking, put_once};
 
 /// What a new repository is made of.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ impl NewRepository {
                 .help("give one with --key, for example key-file:///path/gwbackup.key"));
         }
         for copy in &self.copies {
-            keys_apart(copy.sink.as_ref(), &self.keys)?;
+            keys_apart(copy.sink.as_ref(), &self.keys).await?;
             for name in ["repository.json", "copy.json"] {
                 let name = ObjectName::new(name)?;
                 match copy.sink.head(cx, &name).await {
@@ -166,19 +166,24 @@ fn no_copy() -> Error {
     Error::invalid("a repository needs a copy").help("give one with --repo")
 }
 
-/// Keys below a copy would be copied with it.
-pub(super) fn keys_apart(sink: &dyn Sink, keys: &[Arc<dyn KeyProvider>]) -> Result<()> {
+/// Keys below a copy would be copied with it, whichever way their path takes.
+pub(super) async fn keys_apart(sink: &dyn Sink, keys: &[Arc<dyn KeyProvider>]) -> Result<()> {
     let Some(root) = sink.info().local_path else { return Ok(()) };
-    for key in keys {
-        let Some(path) = key.local_path() else { continue };
-        let path = std::path::absolute(&path).unwrap_or(path);
-        if path.starts_with(&root) {
-            return Err(Error::refused("the key lies inside a copy of the repository")
+    let paths: Vec<_> = keys.iter().filter_map(|key| key.local_path()).collect();
+    blocking(move || {
+        // What cannot be followed counts as it is written.
+        let follow = |path: &std::path::Path| {
+            path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or(path.to_owned())
+        };
+        let root = follow(&root);
+        match paths.iter().find(|path| follow(path).starts_with(&root)) {
+            None => Ok(()),
+            Some(path) => Err(Error::refused("the key lies inside a copy of the repository")
                 .on(path.display())
-                .help("keep keys apart from the copies"));
+                .help("keep keys apart from the copies")),
         }
-    }
-    Ok(())
+    })
+    .await
 }
 
 /// Two creates of one name: exactly one may win.

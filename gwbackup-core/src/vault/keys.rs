@@ -134,7 +134,8 @@ pub(crate) async fn unwrap(
     let error = Error::new(ErrorKind::KeyUnavailable, message)
         .help("give a key of this repository that has the right");
     Err(match last {
-        Some(cause) if providers.len() == 1 => cause,
+        // What is wrong with the one key tells most, as long as it opened nothing yet.
+        Some(cause) if providers.len() == 1 && context.purpose == KeyPurpose::Repository => cause,
         Some(cause) => error.with_source(cause),
         None if wraps.is_empty() => Error::new(
             ErrorKind::KeyUnavailable,

@@ -39,7 +39,7 @@ impl Opening {
     /// Recognises copies, checks who is trusted, proves the id, opens keys and log. Writes nothing.
     pub(crate) async fn open(self, cx: &Context) -> Result<Vault> {
         for copy in &self.copies {
-            keys_apart(copy.sink.as_ref(), &self.keys)?;
+            keys_apart(copy.sink.as_ref(), &self.keys).await?;
         }
         if self.copies.is_empty() {
             return Err(Error::invalid("no copy of a repository is given").help("use --repo"));
@@ -187,18 +187,20 @@ impl Opening {
         sinks: &[&dyn Sink],
         context: crate::crypt::KeyContext,
     ) -> Result<bool> {
+        let mut opened = false;
         for key in &self.keys {
-            let own = key.recipient(cx).await?;
-            let recipients = &trust.current().recipients;
-            let secret = recipients
-                .iter()
-                .any(|r| r.id == own.id && matches!(r.kind, RecipientKind::Secret { .. }));
-            if secret && unwrap(cx, trust, std::slice::from_ref(key), sinks, context).await.is_ok()
-            {
-                return Ok(true);
+            // Each is tried, so that a passphrase meets its parameters and can wrap from now on.
+            match unwrap(cx, trust, std::slice::from_ref(key), sinks, context).await {
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+                Err(_) => continue,
             }
+            let own = key.recipient(cx).await?;
+            let mut recipients = trust.current().recipients.iter();
+            opened |= recipients
+                .any(|r| r.id == own.id && matches!(r.kind, RecipientKind::Secret { .. }));
         }
-        Ok(false)
+        Ok(opened)
     }
 
     /// The log on its home, mirrored on all other copies.
