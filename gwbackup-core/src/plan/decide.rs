@@ -1,6 +1,6 @@
 //! What happens to each resource.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::diff::{FieldChange, field_changes, secret_pointers};
 use super::index::{Head, Index};
@@ -434,12 +434,12 @@ impl<'a> Decider<'a> {
             return Ok(());
         }
         let sides = self.sides;
+        let candidates: HashSet<&Key> = self.matching.ambiguous.values().flatten().collect();
         let gone: Vec<&Head> = sides
             .actual
             .heads()
             .iter()
-            .filter(|head| !self.matching.is_taken(&head.key))
-            .filter(|head| !self.matching.ambiguous.values().flatten().any(|key| *key == head.key))
+            .filter(|head| !self.matching.is_taken(&head.key) && !candidates.contains(&head.key))
             .collect();
         let mut pruned = 0_usize;
         for head in gone {
@@ -544,6 +544,7 @@ fn word(why: Absence) -> &'static str {
     }
 }
 
-fn is_assigned_by_server(spec: &KindSpec) -> bool {
+/// Whether the server gives things of this kind a name of its own.
+pub(crate) fn is_assigned_by_server(spec: &KindSpec) -> bool {
     spec.handles.iter().any(|handle| handle.by_server)
 }

@@ -293,7 +293,12 @@ async fn kept_map(vault: &Arc<Vault>, cx: &Context, source: &str, target: &str) 
             continue;
         }
         let store = VaultRecords { vault: Arc::clone(vault), run: facts.run };
-        let (_, records) = Journal::load(cx, Arc::new(store)).await?;
+        let records = match Journal::load(cx, Arc::new(store)).await {
+            Ok((_, records)) => records,
+            // A journal that is gone says nothing; an older one may.
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            Err(e) => return Err(e),
+        };
         if let Some(Record::End { map, .. }) = records.last() {
             return Ok(map.clone());
         }
@@ -322,6 +327,7 @@ impl Ready {
             world: self.world,
             journal: Journal::new(store),
             links: self.links,
+            kept: begin.kept.clone(),
             state: State::new(self.arranged),
         };
         let rest = Unstarted {
@@ -411,6 +417,7 @@ pub(crate) async fn resume(
         world,
         journal,
         links: made.links,
+        kept: begin.kept.clone(),
         state: State::new(begin.arranged.clone()),
     };
     run.replay(&records);
