@@ -7,8 +7,8 @@ mod scenario;
 use std::sync::{Arc, Mutex};
 
 use gwbackup_core::ErrorKind;
-use gwbackup_core::restore::RunStatus;
 use gwbackup_core::repository::RestoreOutcome;
+use gwbackup_core::restore::RunStatus;
 use gwbackup_core::testing::{Fault, Faults, FaultyTarget, MemoryGateway};
 use scenario::{Character, Scene, assert_same, options};
 
@@ -29,7 +29,10 @@ impl Steps {
 }
 
 /// Faults on the `k`-th step: what each of its attempts meets.
-fn at_step(k: usize, attempt: impl Fn(u32) -> Option<Fault> + Send + 'static) -> (Faults, Arc<Mutex<Steps>>) {
+fn at_step(
+    k: usize,
+    attempt: impl Fn(u32) -> Option<Fault> + Send + 'static,
+) -> (Faults, Arc<Mutex<Steps>>) {
     let steps = Arc::new(Mutex::new(Steps::default()));
     let own = Arc::clone(&steps);
     let faults = Faults::when(move |call| {
@@ -42,15 +45,16 @@ fn at_step(k: usize, attempt: impl Fn(u32) -> Option<Fault> + Send + 'static) ->
     (faults, steps)
 }
 
-async fn run_with(
-    scene: &Scene,
-    name: &str,
-    faults: Faults,
-) -> (MemoryGateway, RestoreOutcome) {
+async fn run_with(scene: &Scene, name: &str, faults: Faults) -> (MemoryGateway, RestoreOutcome) {
     let gateway = scene.character.drifted(name);
     let target = Arc::new(FaultyTarget::new(Arc::new(gateway.clone()), faults));
     let prepared = scene.restore(target).await.plan(&scene.bench.cx).await.unwrap();
-    assert!(!prepared.plan().is_blocked(), "{:?} {:?}", prepared.plan().blocked, prepared.plan().findings);
+    assert!(
+        !prepared.plan().is_blocked(),
+        "{:?} {:?}",
+        prepared.plan().blocked,
+        prepared.plan().findings
+    );
     let outcome = prepared.apply(&scene.bench.cx, &options()).await.unwrap();
     (gateway, outcome)
 }

@@ -13,8 +13,8 @@ use super::world::{Progress, World};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::model::{
-    Action, Attempt, Change, ChangeNo, Description, Effect, Group, Handles, IdMap, Key, Outcome, Step,
-    StepReceipt, There,
+    Action, Attempt, Change, ChangeNo, Description, Effect, Group, Handles, IdMap, Key, Outcome,
+    Step, StepReceipt, There,
 };
 use crate::plan::{Arranged, Links, is_assigned_by_server};
 use crate::target::{StepLog, Target};
@@ -195,7 +195,8 @@ impl Run {
         // One at a time: what is in one lane must not overlap, and there are few.
         for group in doubtful {
             cx.check()?;
-            let End::Result(result) = self.call(cx, &first, group, Direction::Settling).await else {
+            let End::Result(result) = self.call(cx, &first, group, Direction::Settling).await
+            else {
                 return Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"));
             };
             self.take_up(&result, false);
@@ -313,8 +314,7 @@ impl Run {
     /// Calls these groups, as many at a time as the target bears.
     async fn calls(&self, cx: &Context, groups: &[usize]) -> Vec<(usize, End)> {
         let parallel = usize::from(self.description.limits.parallel_writes.max(1));
-        let direction =
-            if self.state.backwards { Direction::Back } else { Direction::Forward };
+        let direction = if self.state.backwards { Direction::Back } else { Direction::Forward };
         let arranged = &self.state.arranged;
         let calls = groups
             .iter()

@@ -372,7 +372,8 @@ impl Around {
         }
         self.world.progress(|progress| {
             let made = progress.made.own.get(key).and_then(|own| material.by_key.get(own));
-            let remade = || progress.remade.own.get(key).and_then(|own| material.by_target.get(own));
+            let remade =
+                || progress.remade.own.get(key).and_then(|own| material.by_target.get(own));
             made.or_else(remade).copied()
         })
     }

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gwbackup_core::model::{Key, Resource};
-use gwbackup_core::restore::ApplyOptions;
-use gwbackup_core::testing::MemoryGateway;
 use gwbackup_core::Repository;
+use gwbackup_core::model::{Key, Resource};
 use gwbackup_core::repository::RestoreBuilder;
+use gwbackup_core::restore::ApplyOptions;
 use gwbackup_core::target::Target;
+use gwbackup_core::testing::MemoryGateway;
 use serde_json::{Value, json};
 
 use super::common::Bench;
@@ -76,11 +76,11 @@ fn drift_kong(gateway: &MemoryGateway) {
     for service in services.iter().skip(3).take(4) {
         set(&service.key, "port", json!(1));
     }
-    for route in of_kind(gateway, "route").iter().take(8) {
+    for route in of_kind(gateway, "route").iter().take(12) {
         set(&route.key, "paths", json!(["/moved"]));
     }
-    for credential in of_kind(gateway, "credential").iter().take(3) {
-        set(&credential.key, "key", json!("other"));
+    for credential in of_kind(gateway, "credential").iter().take(6) {
+        set(&credential.key, "key", json!(format!("other-{}", credential.key.id)));
     }
     let hmac = |r: &&Resource| r.document.text("/name").as_deref() == Some("hmac");
     for plugin in of_kind(gateway, "plugin").iter().filter(hmac).take(2) {
@@ -172,7 +172,9 @@ fn drift_aws(gateway: &MemoryGateway) {
         let id = api.id.last().into_owned();
         let plan = json!({"name": "gold", "apis": [id], "quota": 1});
         gateway.create("plan", None, None, &plan).unwrap();
-        gateway.create("api_key", None, None, &json!({"name": "web", "value": id})).unwrap();
+        gateway
+            .create("api_key", None, None, &json!({"name": "web", "value": format!("new-{n}")}))
+            .unwrap();
     }
 }
 
@@ -296,7 +298,13 @@ impl Scene {
         let repository = bench.open().await;
         let original = character.original("original");
         let source = Arc::new(original.clone());
-        repository.backup(source).application("shop").environment("prod").run(&bench.cx).await.unwrap();
+        repository
+            .backup(source)
+            .application("shop")
+            .environment("prod")
+            .run(&bench.cx)
+            .await
+            .unwrap();
         let wanted = structure(&original, character);
         Self { bench, repository, character, wanted }
     }
