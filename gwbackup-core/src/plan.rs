@@ -19,7 +19,7 @@ use crate::model::{Action, Change, Group, IdMap, Key, Rules, Snapshot, Undo};
 pub use diff::{FieldChange, MASK};
 pub use select::Selector;
 
-pub(crate) use decide::{Decided, Links};
+pub(crate) use decide::{Decided, Links, is_assigned_by_server};
 pub(crate) use diff::{field_changes, secret_pointers};
 pub(crate) use index::Index;
 pub(crate) use matching::{Matching, PlannedPlaces, Sides, match_pass, moved_under};

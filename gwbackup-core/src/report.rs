@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock::{Timestamp, rfc3339};
-use crate::model::{Finding, Verdict};
+use crate::model::{Finding, Key, Verdict};
 use crate::plan::{Decision, Item, Summary};
 use crate::restore::{Comparison, Plan, RunReport, RunStatus};
 
@@ -66,6 +66,9 @@ pub struct RestoreReport {
     pub checks: Vec<Finding>,
     /// Why the run turned round, and what could not be undone.
     pub failures: Vec<String>,
+    /// What came by itself with what the run made, is not in the backup, and is still there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub newcomers: Vec<Key>,
     /// The backup of the target before the run: with it the run can be turned round.
     pub safety: Option<Uuid>,
     /// When it began.
@@ -95,6 +98,7 @@ impl RestoreReport {
             compare: run.compare.clone(),
             checks: run.checks.clone(),
             failures: run.failures.clone(),
+            newcomers: run.newcomers.clone(),
             safety: run.safety,
             started_at: run.started,
             ended_at: run.ended,
@@ -133,6 +137,9 @@ impl RestoreReport {
         if self.compare.unverifiable > 0 {
             let count = self.compare.unverifiable;
             doubtful.push(format!("{count} resources have values that cannot be read back"));
+        }
+        for key in &self.newcomers {
+            doubtful.push(format!("{key} came by itself and is not in the backup"));
         }
         for item in &self.left {
             if let Decision::CannotRestore(why) = &item.decision {

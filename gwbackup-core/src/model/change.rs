@@ -24,7 +24,8 @@ pub struct Change {
     pub no: ChangeNo,
     /// The resource, by its key in the backup (for a deletion, in the target).
     pub key: Key,
-    /// The same thing in the target, if it is there under another key.
+    /// The same thing in the target, if it is there under another key. For a creation, where it may
+    /// be already: a roll back makes again what may never have been deleted.
     pub there: Option<Key>,
     /// Its parent, where the address holds it.
     pub parent: Option<Key>,

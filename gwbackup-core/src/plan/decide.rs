@@ -1,6 +1,6 @@
 //! What happens to each resource.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::diff::{FieldChange, field_changes, secret_pointers};
 use super::index::{Head, Index, is_assigned};
@@ -420,33 +420,29 @@ impl<'a> Decider<'a> {
             return Ok(());
         }
         let sides = self.sides;
+        let candidates: HashSet<&Key> = self.matching.ambiguous.values().flatten().collect();
         let gone: Vec<&Head> = sides
             .actual
             .heads()
             .iter()
-            .filter(|head| !self.matching.is_taken(&head.key))
-            .filter(|head| !self.matching.ambiguous.values().flatten().any(|key| *key == head.key))
+            .filter(|head| !self.matching.is_taken(&head.key) && !candidates.contains(&head.key))
             .collect();
         let mut pruned = 0_usize;
-        for head in gone {
-            let Some(spec) = sides.rules.spec(&head.key.kind) else { continue };
+        let mut going: HashMap<&Key, Option<Action>> = HashMap::new();
+        for head in &gone {
+            going.insert(&head.key, self.removal(head)?);
+        }
+        for head in &gone {
+            let action = match going.get(&head.key).copied().flatten() {
+                // What lies below a thing that goes, goes with it: a roll back must know.
+                None if self.goes_along(head, &going) => Some(Action::Delete),
+                action => action,
+            };
+            let (Some(action), Some(actual)) = (action, sides.live.get(&head.key)?) else {
+                self.decided.summary.foreign += 1;
+                continue;
+            };
             let ours = self.ours.contains(&head.key);
-            if !(self.options.prune || ours) || covering(sides.backup.gaps(), &head.key).is_some() {
-                self.decided.summary.foreign += 1;
-                continue;
-            }
-            let Some(actual) = sides.live.get(&head.key)? else { continue };
-            let last = head.key.id.last();
-            let action = match () {
-                () if actual.owner.is_some() || spec.restore != Restore::Always => None,
-                () if spec.presence.is_fixed(&last) && spec.verbs.delete => Some(Action::Reset),
-                () if spec.presence.is_fixed(&last) => None,
-                () => spec.verbs.delete.then_some(Action::Delete),
-            };
-            let Some(action) = action else {
-                self.decided.summary.foreign += 1;
-                continue;
-            };
             pruned += usize::from(!ours);
             let undo = self.undo(&actual, Some(&actual), action);
             let links =
@@ -464,6 +460,38 @@ impl<'a> Decider<'a> {
             self.item(&actual, Decision::Do(action), Some(head.key.clone()), Vec::new());
         }
         self.check_prune(pruned)
+    }
+
+    /// What is done about one of the target's things that the backup does not know; `None` to leave
+    /// it alone.
+    fn removal(&self, head: &Head) -> Result<Option<Action>> {
+        let sides = self.sides;
+        let wanted = self.options.prune || self.ours.contains(&head.key);
+        let Some(spec) = sides.rules.spec(&head.key.kind).filter(|_| wanted) else {
+            return Ok(None);
+        };
+        if covering(sides.backup.gaps(), &head.key).is_some() || spec.restore != Restore::Always {
+            return Ok(None);
+        }
+        let Some(actual) = sides.live.get(&head.key)? else { return Ok(None) };
+        Ok(match spec.presence.is_fixed(&head.key.id.last()) {
+            _ if actual.owner.is_some() || !spec.verbs.delete => None,
+            true => Some(Action::Reset),
+            false => Some(Action::Delete),
+        })
+    }
+
+    /// Whether something above it is deleted.
+    fn goes_along(&self, head: &Head, going: &HashMap<&Key, Option<Action>>) -> bool {
+        let index = self.sides.actual;
+        let mut above = head.parent.as_ref();
+        while let Some(key) = above {
+            if going.get(key) == Some(&Some(Action::Delete)) {
+                return true;
+            }
+            above = index.head(key).and_then(|head| head.parent.as_ref());
+        }
+        false
     }
 
     fn check_prune(&self, pruned: usize) -> Result<()> {
@@ -530,7 +558,8 @@ fn word(why: Absence) -> &'static str {
     }
 }
 
-fn is_assigned_by_server(spec: &KindSpec) -> bool {
+/// Whether the server gives things of this kind a name of its own.
+pub(crate) fn is_assigned_by_server(spec: &KindSpec) -> bool {
     spec.handles.iter().any(|handle| handle.by_server)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::compare::{Comparison, compare};
+use super::compare::{Comparison, compare, newcomers};
 use super::journal::{Record, RunStatus};
 use super::prepare::{EndFacts, Plan, Ready, Resumed, capture};
 use super::run::Run;
@@ -49,6 +49,8 @@ pub struct RunReport {
     pub map: IdMap,
     /// Why the run turned round, and what could not be undone.
     pub failures: Vec<String>,
+    /// What came by itself with what the run made, is not in the backup, and is still there.
+    pub newcomers: Vec<Key>,
     /// What the tests found.
     pub checks: Vec<Finding>,
     /// When it began.
@@ -164,6 +166,7 @@ impl Ready {
             safety: None,
             map: self.kept,
             failures: Vec::new(),
+            newcomers: Vec::new(),
             checks,
             started,
             ended: cx.now(),
@@ -203,8 +206,9 @@ pub(crate) async fn carry_on(
 ) -> Result<RunReport> {
     vault.writable()?;
     let started = cx.now();
-    let Resumed { mut run, begin, details, left_alone, partial } = resumed;
-    match (run.state.ended, turn) {
+    let Resumed { mut run, begin, details, left_alone, partial, announced } = resumed;
+    let ended = run.state.ended.filter(|_| announced);
+    match (ended, turn) {
         (Some(RunStatus::Success | RunStatus::Partial | RunStatus::RolledBack), false) => {
             return Err(Error::refused("the run is over: there is nothing to carry on").on(run.id));
         }
@@ -224,7 +228,11 @@ pub(crate) async fn carry_on(
         safety: Some(begin.safety),
         status: RunStatus::Cancelled,
     };
-    run.go(cx, partial).await.map(drop).or_else(stopped)?;
+    // A run that was cut off between its last record and its report wants only the report.
+    let finished = [RunStatus::Success, RunStatus::Partial, RunStatus::RolledBack];
+    if !run.state.ended.is_some_and(|status| finished.contains(&status)) {
+        run.go(cx, partial).await.map(drop).or_else(stopped)?;
+    }
     conclude(vault, cx, run, &details, &left_alone, options, facts, started)
         .await
         .map(|report| RunReport { safety: Some(begin.safety), ..report })
@@ -248,22 +256,26 @@ async fn conclude(
     facts.status = status;
     let map = run.id_map();
     let rolled_back = run.state.backwards;
-    let (compare, checks) = if status == RunStatus::Cancelled {
-        (Comparison::default(), Vec::new())
+    let (compare, newcomers, checks) = if status == RunStatus::Cancelled {
+        (Comparison::default(), Vec::new(), Vec::new())
     } else {
         let now = capture(vault, cx, &run.target, &run.description, details).await?;
         let now = now.view(vault).await?;
         let world = run.world.clone();
         let left_alone = if rolled_back { BTreeSet::new() } else { left_alone.clone() };
-        let found =
-            blocking(move || compare(&world, now.as_ref(), rolled_back, &left_alone)).await?;
+        let caused = run.state.side_effects.clone();
+        let (found, newcomers) = blocking(move || {
+            let newcomers = newcomers(&world, now.as_ref(), caused, rolled_back)?;
+            Ok((compare(&world, now.as_ref(), rolled_back, &left_alone)?, newcomers))
+        })
+        .await?;
         let mut checks = Vec::new();
         if !rolled_back {
             for check in &options.checks {
                 checks.extend(check.run(cx, run.target.as_ref()).await?);
             }
         }
-        (found, checks)
+        (found, newcomers, checks)
     };
     let outcome = match status {
         RunStatus::Success => EventOutcome::Success,
@@ -288,6 +300,7 @@ async fn conclude(
         safety: None,
         map,
         failures: run.state.failures,
+        newcomers,
         checks,
         started,
         ended: cx.now(),

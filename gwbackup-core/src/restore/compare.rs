@@ -105,6 +105,34 @@ pub(crate) fn compare(
     Ok(found)
 }
 
+/// Of what the vendor did by the way: things that are there now and should not be. Blocking.
+pub(crate) fn newcomers(
+    world: &World,
+    now: &dyn Snapshot,
+    caused: BTreeSet<Key>,
+    rolled_back: bool,
+) -> Result<Vec<Key>> {
+    let mut left = caused;
+    if left.is_empty() {
+        return Ok(Vec::new());
+    }
+    let material = &world.material;
+    let wanted = if rolled_back { &material.actual } else { &material.desired };
+    for head in wanted.heads() {
+        if let Some(there) = world.now_at(&head.key, rolled_back) {
+            left.remove(&there);
+        }
+    }
+    let mut found = Vec::new();
+    for key in left {
+        // What was there before the run did not come with it.
+        if material.actual.head(&key).is_none() && now.get(&key)?.is_some() {
+            found.push(key);
+        }
+    }
+    Ok(found)
+}
+
 impl Comparison {
     fn deviation(
         &mut self,

@@ -38,13 +38,22 @@ pub(crate) enum Record {
         group: usize,
         /// The note.
         note: serde_json::Value,
+        /// Whether the group is one of the first arrangement, whose doubts a roll back settles.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        settling: bool,
     },
     /// What came of the groups of the last intent.
     Results {
         /// One per group.
         results: Vec<GroupResult>,
     },
-    /// From here on the other way.
+    /// What came of groups that were in doubt when the run turned round: numbers of the first
+    /// arrangement.
+    Settled {
+        /// One per group.
+        results: Vec<GroupResult>,
+    },
+    /// From here on back. Again when settled doubts changed what is to be undone.
     Turn {
         /// Why.
         why: String,

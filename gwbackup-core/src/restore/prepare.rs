@@ -11,7 +11,7 @@ use super::store::VaultRecords;
 use super::world::{Material, Progress, World};
 use crate::archive::{Capture, Details, View};
 use crate::backup::{self, BackupOptions, Prepared, Task};
-use crate::catalog::{EventKind, RecoveryPoint, State as BackupState};
+use crate::catalog::{EventDraft, EventKind, EventOutcome, RecoveryPoint, State as BackupState};
 use crate::clock::rfc3339;
 use crate::context::Context;
 use crate::crypt::uuid_v7;
@@ -293,7 +293,12 @@ async fn kept_map(vault: &Arc<Vault>, cx: &Context, source: &str, target: &str) 
             continue;
         }
         let store = VaultRecords { vault: Arc::clone(vault), run: facts.run };
-        let (_, records) = Journal::load(cx, Arc::new(store)).await?;
+        let records = match Journal::load(cx, Arc::new(store)).await {
+            Ok((_, records)) => records,
+            // A journal that is gone says nothing; an older one may.
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            Err(e) => return Err(e),
+        };
         if let Some(Record::End { map, .. }) = records.last() {
             return Ok(map.clone());
         }
@@ -322,6 +327,7 @@ impl Ready {
             world: self.world,
             journal: Journal::new(store),
             links: self.links,
+            kept: begin.kept.clone(),
             state: State::new(self.arranged),
         };
         let rest = Unstarted {
@@ -351,6 +357,8 @@ pub(crate) struct Resumed {
     pub(crate) left_alone: BTreeSet<Key>,
     /// Whether the plan leaves something that the vendor offers no way for.
     pub(crate) partial: bool,
+    /// Whether the log tells of its end.
+    pub(crate) announced: bool,
 }
 
 /// Takes up a run from its journal.
@@ -361,7 +369,13 @@ pub(crate) async fn resume(
     target: Arc<dyn Target>,
 ) -> Result<Resumed> {
     let store = Arc::new(VaultRecords { vault: Arc::clone(vault), run: id });
-    let (journal, records) = Journal::load(cx, store).await?;
+    let told = told_of(vault, cx, id).await?;
+    let (journal, records) = match Journal::load(cx, store).await {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            return Err(never_begun(vault, cx, told).await?.unwrap_or(e));
+        }
+        loaded => loaded?,
+    };
     let begin = begin(&records)?.clone();
     if begin.target != target.address() {
         return Err(Error::refused("the run is about another gateway")
@@ -411,8 +425,44 @@ pub(crate) async fn resume(
         world,
         journal,
         links: made.links,
+        kept: begin.kept.clone(),
         state: State::new(begin.arranged.clone()),
     };
     run.replay(&records);
-    Ok(Resumed { run, begin, details: found.details, left_alone, partial })
+    let announced =
+        told.is_some_and(|(ended, facts)| ended && Some(facts.status) == run.state.ended);
+    Ok(Resumed { run, begin, details: found.details, left_alone, partial, announced })
+}
+
+/// What the log last told of a run, and whether that was an end.
+async fn told_of(vault: &Vault, cx: &Context, run: uuid::Uuid) -> Result<Option<(bool, EndFacts)>> {
+    for event in vault.events(cx).await?.iter().rev().filter(|event| event.counts) {
+        let ended = event.kind == EventKind::RESTORE_END;
+        if !ended && event.kind != EventKind::RESTORE_START {
+            continue;
+        }
+        if let Some(facts) = event.data::<EndFacts>()?.filter(|facts| facts.run == run) {
+            return Ok(Some((ended, facts)));
+        }
+    }
+    Ok(None)
+}
+
+/// Closes a run that was announced and never got as far as its journal.
+async fn never_begun(
+    vault: &Vault,
+    cx: &Context,
+    told: Option<(bool, EndFacts)>,
+) -> Result<Option<Error>> {
+    let Some((ended, facts)) = told else { return Ok(None) };
+    if !ended {
+        vault.writable()?;
+        let kind = EventKind::RESTORE_END;
+        let draft =
+            EventDraft::new(cx, kind, "run", facts.run, EventOutcome::Failed)?.data(&facts)?;
+        vault.record(cx, draft).await?;
+    }
+    let error =
+        Error::refused("the run was cut off before its first write: the target is as it was");
+    Ok(Some(error.on(facts.run).help("make a new plan")))
 }

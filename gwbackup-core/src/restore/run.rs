@@ -1,6 +1,6 @@
 //! Carrying out an arrangement, forwards or backwards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::world::{Progress, World};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::model::{
-    Action, Attempt, Change, ChangeNo, Description, Effect, Group, IdMap, Key, Outcome, Step,
-    StepReceipt, There,
+    Action, Attempt, Change, ChangeNo, Description, Effect, Group, Handles, IdMap, Key, Outcome,
+    Step, StepReceipt, There,
 };
-use crate::plan::{Arranged, Links};
+use crate::plan::{Arranged, Links, is_assigned_by_server};
 use crate::target::{StepLog, Target};
 
 /// Groups whose intents stand in one journal record.
@@ -37,6 +37,8 @@ pub(crate) struct Run {
     pub(crate) world: World,
     pub(crate) journal: Journal,
     pub(crate) links: Vec<Links>,
+    /// What was known before the run about where things are.
+    pub(crate) kept: IdMap,
     pub(crate) state: State,
 }
 
@@ -44,6 +46,8 @@ pub(crate) struct Run {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) arranged: Arranged,
+    /// The arrangement that the run began with.
+    first: Arc<Arranged>,
     pub(crate) backwards: bool,
     /// Groups that need no further call.
     done: BTreeSet<usize>,
@@ -66,6 +70,7 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(arranged: Arranged) -> Self {
         Self {
+            first: Arc::new(arranged.clone()),
             arranged,
             backwards: false,
             done: BTreeSet::new(),
@@ -81,18 +86,23 @@ impl State {
 
     fn turn(&mut self, why: String, arranged: Arranged) {
         self.arranged = arranged;
-        self.backwards = !self.backwards;
+        self.backwards = true;
         self.done.clear();
         self.started.clear();
         self.notes.clear();
-        self.failures.push(why);
+        if self.failures.last() != Some(&why) {
+            self.failures.push(why);
+        }
         self.ended = None;
     }
 
-    fn note(&mut self, group: usize, note: &serde_json::Value) {
-        self.notes.insert(group, note.clone());
-        for no in self.arranged.groups.get(group).map(|g| g.changes.clone()).unwrap_or_default() {
-            self.change_notes.insert(no, note.clone());
+    fn note(&mut self, group: usize, note: &serde_json::Value, settling: bool) {
+        let arranged = if settling { self.first.as_ref() } else { &self.arranged };
+        for no in arranged.groups.get(group).map(|g| g.changes.as_slice()).unwrap_or_default() {
+            self.change_notes.insert(*no, note.clone());
+        }
+        if !settling {
+            self.notes.insert(group, note.clone());
         }
     }
 }
@@ -112,10 +122,15 @@ impl Run {
             match record {
                 Record::Begin(_) => {}
                 Record::Intent { groups } => self.state.started.extend(groups),
-                Record::Note { group, note } => self.state.note(*group, note),
+                Record::Note { group, note, settling } => self.state.note(*group, note, *settling),
                 Record::Results { results } => {
                     for result in results {
                         self.settle(result);
+                    }
+                }
+                Record::Settled { results } => {
+                    for result in results {
+                        self.take_up(result, false);
                     }
                 }
                 Record::Turn { why, arranged } => self.state.turn(why.clone(), arranged.clone()),
@@ -147,7 +162,7 @@ impl Run {
                 Err(e) => return Err(e),
             }
         }
-        match self.pass(cx).await {
+        match self.back(cx).await {
             Ok(None) => self.end(cx, RunStatus::RolledBack).await,
             Ok(Some(why)) => {
                 self.state.failures.push(why);
@@ -156,6 +171,53 @@ impl Run {
             Err(e) if e.kind() == ErrorKind::Cancelled => Ok(RunStatus::Cancelled),
             Err(e) => Err(e),
         }
+    }
+
+    /// Undoes everything. `Some`: why something could not be undone.
+    async fn back(&mut self, cx: &Context) -> Result<Option<String>> {
+        if self.settle_doubts(cx).await? {
+            let why = self.state.failures.last().cloned().unwrap_or_default();
+            self.turn(cx, why).await?;
+        }
+        self.pass(cx).await
+    }
+
+    /// Finds out what became of creations that were never answered: only the same call again tells
+    /// under which name a server made a thing. Whether anything came out.
+    async fn settle_doubts(&mut self, cx: &Context) -> Result<bool> {
+        let first = Arc::clone(&self.state.first);
+        let groups = first.groups.iter().enumerate();
+        let doubtful: Vec<usize> = groups
+            .filter(|(_, group)| group.changes.iter().any(|no| self.is_lost(*no)))
+            .map(|(n, _)| n)
+            .collect();
+        let mut settled = false;
+        // One at a time: what is in one lane must not overlap, and there are few.
+        for group in doubtful {
+            cx.check()?;
+            let End::Result(result) = self.call(cx, &first, group, Direction::Settling).await
+            else {
+                return Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"));
+            };
+            self.take_up(&result, false);
+            settled |= result.changes.iter().any(|told| told.became != Became::Unknown);
+            self.journal.write(cx, &Record::Settled { results: vec![result] }).await?;
+        }
+        Ok(settled)
+    }
+
+    /// Whether this change may have made something whose name nobody knows.
+    fn is_lost(&self, no: ChangeNo) -> bool {
+        let material = &self.world.material;
+        let Some(change) = material.changes.get(&no) else { return false };
+        let spec = material.rules.spec(&change.key.kind);
+        matches!(change.action, Action::Create | Action::Replace)
+            && spec.is_some_and(is_assigned_by_server)
+            && self.world.progress(|p| {
+                p.doubtful.contains(&no)
+                    && !p.made().contains_key(&change.key)
+                    && !p.remade().contains_key(change.target_key())
+            })
     }
 
     /// Turns the run round: what was done, and what may have been, is to be undone.
@@ -190,9 +252,16 @@ impl Run {
     /// Where things of the backup are in the target, as far as keys or handles differ.
     pub(crate) fn id_map(&self) -> IdMap {
         let material = &self.world.material;
-        let mut map = material.matching.id_map(&material.desired, &material.actual);
+        let mut map = self.kept.clone();
+        let matched = material.matching.id_map(&material.desired, &material.actual);
+        map.entries.extend(matched.entries);
         self.world.progress(|progress| {
-            for (key, there) in &progress.made {
+            for (key, there) in progress.remade() {
+                if let Some(own) = material.own_key(key) {
+                    map.entries.insert(own.clone(), there.clone());
+                }
+            }
+            for (key, there) in progress.made() {
                 map.entries.insert(key.clone(), there.clone());
             }
         });
@@ -245,50 +314,67 @@ impl Run {
     /// Calls these groups, as many at a time as the target bears.
     async fn calls(&self, cx: &Context, groups: &[usize]) -> Vec<(usize, End)> {
         let parallel = usize::from(self.description.limits.parallel_writes.max(1));
-        let calls = groups.iter().map(|group| async move { (*group, self.call(cx, *group).await) });
+        let direction = if self.state.backwards { Direction::Back } else { Direction::Forward };
+        let arranged = &self.state.arranged;
+        let calls = groups
+            .iter()
+            .map(|group| async move { (*group, self.call(cx, arranged, *group, direction).await) });
         futures_util::stream::iter(calls).buffered(parallel).collect().await
     }
 
     /// One group, with all its attempts.
-    async fn call(&self, cx: &Context, group: usize) -> End {
-        let Some(plan) = self.state.arranged.groups.get(group) else { return End::Interrupted };
-        let changes: Vec<Change> = plan
-            .changes
-            .iter()
-            .filter_map(|no| self.world.asked(*no, self.state.backwards))
-            .collect();
+    async fn call(
+        &self,
+        cx: &Context,
+        arranged: &Arranged,
+        group: usize,
+        direction: Direction,
+    ) -> End {
+        let Some(plan) = arranged.groups.get(group) else { return End::Interrupted };
+        let backwards = direction == Direction::Back;
+        let settling = direction == Direction::Settling;
+        let changes: Vec<Change> =
+            plan.changes.iter().filter_map(|no| self.world.asked(*no, backwards)).collect();
         let doubtful = self.world.progress(|p| plan.changes.iter().any(|n| p.doubtful.contains(n)));
         let log = Notes {
             cx,
             journal: &self.journal,
             group,
-            last: tokio::sync::Mutex::new(self.last_note(group, plan)),
+            settling,
+            last: tokio::sync::Mutex::new(self.last_note(group, plan, settling)),
         };
-        let first = if self.state.started.contains(&group) || doubtful {
+        let first = if settling || self.state.started.contains(&group) || doubtful {
             Attempt::Again { checkpoint: log.last.lock().await.clone() }
         } else {
             Attempt::First
         };
         let mut step = Step {
-            token: format!("{}-{}{group}", self.id, if self.state.backwards { "r" } else { "" }),
+            token: format!("{}-{}{group}", self.id, if backwards { "r" } else { "" }),
             changes,
             rewrites: plan.rewrites.clone(),
             attempt: first,
         };
-        let states = self.world.around(&plan.changes, self.state.backwards);
+        let states = self.world.around(&plan.changes, backwards);
         let mut pauses = Pauses::default();
+        let mut heard: Option<GroupResult> = None;
         loop {
             let fresh = step.attempt == Attempt::First;
             let answer = self.target.apply(cx, &self.description, &step, &states, &log).await;
             let error = match answer {
-                Ok(receipt) => {
-                    let result = told(group, &plan.changes, &step.changes, receipt);
-                    match result {
-                        Told::Final(result) => return End::Result(result),
-                        Told::Again(error) => error,
+                Ok(receipt) => match told(group, &plan.changes, &step.changes, receipt) {
+                    Told::Final(result) => return End::Result(result),
+                    Told::Again(error, result) => {
+                        heard = Some(result);
+                        error
                     }
+                },
+                Err(error) => {
+                    // What an earlier attempt did not do, this one may have done.
+                    let told = heard.iter_mut().flat_map(|heard| &mut heard.changes);
+                    told.filter(|told| told.became == Became::NotDone)
+                        .for_each(|told| told.became = Became::Unknown);
+                    error
                 }
-                Err(error) => error,
             };
             if error.kind() == ErrorKind::Cancelled {
                 return End::Interrupted;
@@ -300,7 +386,11 @@ impl Run {
                     () = cx.cancellation().cancelled() => return End::Interrupted,
                 },
                 None => {
-                    return End::Result(given_up(group, plan, &step.changes, &error, untouched));
+                    let given_up = given_up(group, plan, &step.changes, &error, untouched);
+                    return End::Result(match heard {
+                        Some(heard) => GroupResult { error: given_up.error, ..heard },
+                        None => given_up,
+                    });
                 }
             }
             step.attempt = Attempt::Again { checkpoint: log.last.lock().await.clone() };
@@ -308,18 +398,24 @@ impl Run {
     }
 
     /// The last note of this group, or of a step of the other direction with the same change.
-    fn last_note(&self, group: usize, plan: &Group) -> Option<serde_json::Value> {
+    fn last_note(&self, group: usize, plan: &Group, settling: bool) -> Option<serde_json::Value> {
         let of_change = || plan.changes.iter().find_map(|no| self.state.change_notes.get(no));
-        self.state.notes.get(&group).or_else(of_change).cloned()
+        let of_group = if settling { None } else { self.state.notes.get(&group) };
+        of_group.or_else(of_change).cloned()
     }
 
-    /// Takes up a result.
+    /// Takes up a result of the arrangement that is followed.
     fn settle(&mut self, result: &GroupResult) {
         let backwards = self.state.backwards;
         if result.error.is_none() {
             self.state.done.insert(result.group);
             self.state.applied += u64::from(!backwards);
         }
+        self.take_up(result, backwards);
+    }
+
+    /// Takes up what became of changes.
+    fn take_up(&mut self, result: &GroupResult, backwards: bool) {
         self.state.side_effects.extend(result.side_effects.iter().cloned());
         let material = Arc::clone(&self.world.material);
         self.world.advance(|progress| {
@@ -335,29 +431,42 @@ impl Run {
 fn settle(progress: &mut Progress, change: &Change, told: &ChangeResult, backwards: bool) {
     progress.doubtful.remove(&told.no);
     match (told.became, backwards) {
-        (Became::Unknown, _) => drop(progress.doubtful.insert(told.no)),
+        (Became::Unknown, _) => {
+            progress.doubtful.insert(told.no);
+            if let (Some(key), false) = (&told.there, backwards) {
+                progress.note_made(&change.key, made_at(key, told));
+            }
+        }
         (Became::NotDone, _) => {}
         (Became::Done, false) => {
             progress.applied.insert(told.no);
-            let there = told.there.clone().or_else(|| change.there.clone());
-            let key = there.unwrap_or_else(|| change.key.clone());
-            if key != change.key || !told.handles.is_empty() {
-                let was = crate::model::Handles::new();
-                let there = There { key, was, is: told.handles.clone() };
-                progress.made.insert(change.key.clone(), there);
+            let there = told.there.as_ref().or(change.there.as_ref()).unwrap_or(&change.key);
+            if *there != change.key || !told.handles.is_empty() {
+                progress.note_made(&change.key, made_at(there, told));
             }
         }
         (Became::Done, true) => {
             progress.applied.remove(&told.no);
-            progress.made.remove(&change.key);
+            progress.note_unmade(&change.key);
             let renewed = matches!(change.action, Action::Delete | Action::Replace);
             if let (true, Some(key)) = (renewed, &told.there) {
-                let was = crate::model::Handles::new();
-                let there = There { key: key.clone(), was, is: told.handles.clone() };
-                progress.remade.insert(change.target_key().clone(), there);
+                progress.note_remade(change.target_key(), made_at(key, told));
             }
         }
     }
+}
+
+fn made_at(key: &Key, told: &ChangeResult) -> There {
+    There { key: key.clone(), was: Handles::new(), is: told.handles.clone() }
+}
+
+/// In which direction, and of which arrangement, a group is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Forward,
+    Back,
+    /// Forward again, of the first arrangement, to learn what became of it.
+    Settling,
 }
 
 enum End {
@@ -367,21 +476,24 @@ enum End {
 
 enum Told {
     Final(GroupResult),
-    Again(Error),
+    /// What is known so far, should no attempt tell more.
+    Again(Error, GroupResult),
 }
 
 /// What a receipt says about the changes of a step, or the error that another attempt may mend.
 fn told(group: usize, numbers: &[ChangeNo], asked: &[Change], receipt: StepReceipt) -> Told {
     let mut result =
         GroupResult { group, changes: Vec::new(), error: None, side_effects: Vec::new() };
-    let mut outcomes: BTreeMap<Key, Outcome> = BTreeMap::new();
+    let named: HashSet<&Key> = asked.iter().map(|change| &change.key).collect();
+    let mut outcomes: HashMap<Key, Outcome> = HashMap::new();
     for outcome in receipt.outcomes {
-        if asked.iter().any(|change| change.key == outcome.key) {
+        if named.contains(&outcome.key) {
             outcomes.insert(outcome.key.clone(), outcome);
         } else {
             result.side_effects.push(outcome.key);
         }
     }
+    let mut again = None;
     for (no, change) in numbers.iter().zip(asked) {
         let Some(outcome) = outcomes.remove(&change.key) else {
             result.error =
@@ -390,16 +502,20 @@ fn told(group: usize, numbers: &[ChangeNo], asked: &[Change], receipt: StepRecei
             continue;
         };
         let became = match outcome.effect {
-            Effect::Failed(error) if error.retry() != Retry::Never => return Told::Again(error),
             Effect::Failed(error) => {
-                let text = format!("{}: {}", change.key, full_text(&error));
-                result.error.get_or_insert(text);
+                if error.retry() == Retry::Never {
+                    let text = format!("{}: {}", change.key, full_text(&error));
+                    result.error.get_or_insert(text);
+                } else {
+                    again.get_or_insert(error);
+                }
                 Became::NotDone
             }
             Effect::Unknown => {
                 let message = "the answer is unknown";
                 let error = Error::new(ErrorKind::Unavailable, message).on(&change.key);
-                return Told::Again(error);
+                again.get_or_insert(error);
+                Became::Unknown
             }
             _ => Became::Done,
         };
@@ -410,7 +526,10 @@ fn told(group: usize, numbers: &[ChangeNo], asked: &[Change], receipt: StepRecei
             handles: outcome.handles,
         });
     }
-    Told::Final(result)
+    match again {
+        Some(error) => Told::Again(error, result),
+        None => Told::Final(result),
+    }
 }
 
 /// An error's text with those of its causes.
@@ -444,7 +563,7 @@ fn given_up(
 }
 
 fn change_result(no: ChangeNo, became: Became) -> ChangeResult {
-    ChangeResult { no, became, there: None, handles: crate::model::Handles::new() }
+    ChangeResult { no, became, there: None, handles: Handles::new() }
 }
 
 /// How long to wait before the next attempt.
@@ -478,13 +597,15 @@ struct Notes<'a> {
     cx: &'a Context,
     journal: &'a Journal,
     group: usize,
+    settling: bool,
     last: tokio::sync::Mutex<Option<serde_json::Value>>,
 }
 
 #[async_trait]
 impl StepLog for Notes<'_> {
     async fn checkpoint(&self, note: serde_json::Value) -> Result<()> {
-        let record = Record::Note { group: self.group, note: note.clone() };
+        let (group, settling) = (self.group, self.settling);
+        let record = Record::Note { group, note: note.clone(), settling };
         self.journal.write(self.cx, &record).await?;
         *self.last.lock().await = Some(note);
         Ok(())

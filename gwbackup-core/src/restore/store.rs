@@ -10,7 +10,7 @@ use super::journal::RecordStore;
 use crate::context::Context;
 use crate::crypt::Sealed;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sink::Body;
+use crate::sink::{Body, put_once};
 use crate::vault::{Vault, journal_name};
 
 /// Records of one run.
@@ -41,12 +41,21 @@ impl RecordStore for VaultRecords {
         let bytes = serde_json::to_vec(&sealed)
             .map_err(|_| Error::invalid("a journal record cannot be written"))?;
         let name = journal_name(self.run, number)?;
-        self.vault.everywhere(cx, &name, &Body::from(bytes)).await.map_err(|e| match e.kind() {
-            ErrorKind::AlreadyExists => {
-                Error::new(ErrorKind::Conflict, "another process carries on this run").on(self.run)
+        let body = Body::from(bytes);
+        let mut failure = Error::new(ErrorKind::Unavailable, "no copy answers").on(&name);
+        let mut stored = false;
+        // Copy by copy, in the same order everywhere: of two processes the first copy lets in one.
+        for place in self.vault.ready() {
+            match put_once(place.sink(), cx, &name, &body).await {
+                Ok(()) => stored = true,
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                    let message = "another process carries on this run";
+                    return Err(Error::new(ErrorKind::Conflict, message).on(self.run));
+                }
+                Err(e) => failure = e,
             }
-            _ => e,
-        })
+        }
+        if stored { Ok(()) } else { Err(failure) }
     }
 
     async fn load(&self, cx: &Context) -> Result<Vec<Vec<u8>>> {

@@ -34,6 +34,15 @@ pub(crate) struct Material {
     /// Change by key in the backup, and by key in the target.
     by_key: HashMap<Key, ChangeNo>,
     by_target: HashMap<Key, ChangeNo>,
+    /// What is made, by the first segment of its id in the backup.
+    created: HashMap<String, Vec<ChangeNo>>,
+    /// Keys in the backup of what was matched under another key.
+    matched: HashMap<Key, Key>,
+}
+
+/// The first segment of an id.
+fn root_of(key: &Key) -> &str {
+    key.id.as_str().split('/').next().unwrap_or_default()
 }
 
 impl Material {
@@ -46,18 +55,40 @@ impl Material {
         let Draft { decided, desired, actual, matching, .. } = draft;
         let mut by_key = HashMap::new();
         let mut by_target = HashMap::new();
+        let mut created: HashMap<String, Vec<ChangeNo>> = HashMap::new();
         for change in &decided.changes {
             if change.action != Action::Delete {
                 by_key.insert(change.key.clone(), change.no);
             }
             if !matches!(change.action, Action::Create | Action::Undelete) {
                 by_target.insert(change.target_key().clone(), change.no);
+            } else {
+                created.entry(root_of(&change.key).to_owned()).or_default().push(change.no);
             }
         }
+        let matched = matching.pairs().iter().map(|(own, there)| (there.clone(), own.clone()));
+        let matched = matched.collect();
         let changes = decided.changes.into_iter().map(|change| (change.no, change)).collect();
-        let material =
-            Self { rules, backup, live, desired, actual, matching, changes, by_key, by_target };
+        let material = Self {
+            rules,
+            backup,
+            live,
+            desired,
+            actual,
+            matching,
+            changes,
+            by_key,
+            by_target,
+            created,
+            matched,
+        };
         (material, decided.items, decided.summary, decided.links)
+    }
+
+    /// The key in the backup of one of the target's things.
+    pub(crate) fn own_key<'a>(&'a self, there: &'a Key) -> Option<&'a Key> {
+        let same = || (self.matching.there(there) == Some(there)).then_some(there);
+        self.matched.get(there).or_else(same)
     }
 }
 
@@ -69,9 +100,54 @@ pub(crate) struct Progress {
     /// Changes of which nobody knows.
     pub(crate) doubtful: BTreeSet<ChangeNo>,
     /// Where things of the backup are now, as far as this run made them.
-    pub(crate) made: BTreeMap<Key, There>,
+    made: Moved,
     /// Where things of the target are now, as far as a roll back made them again.
-    pub(crate) remade: BTreeMap<Key, There>,
+    remade: Moved,
+}
+
+impl Progress {
+    /// Where things of the backup are now, as far as this run made them.
+    pub(crate) fn made(&self) -> &BTreeMap<Key, There> {
+        &self.made.there
+    }
+
+    /// Where things of the target are now, as far as a roll back made them again.
+    pub(crate) fn remade(&self) -> &BTreeMap<Key, There> {
+        &self.remade.there
+    }
+
+    pub(crate) fn note_made(&mut self, key: &Key, there: There) {
+        self.made.insert(key, there);
+    }
+
+    pub(crate) fn note_unmade(&mut self, key: &Key) {
+        self.made.remove(key);
+    }
+
+    pub(crate) fn note_remade(&mut self, key: &Key, there: There) {
+        self.remade.insert(key, there);
+    }
+}
+
+/// Things under a new key, found by either.
+#[derive(Debug, Default)]
+struct Moved {
+    there: BTreeMap<Key, There>,
+    own: HashMap<Key, Key>,
+}
+
+impl Moved {
+    fn insert(&mut self, key: &Key, there: There) {
+        self.remove(key);
+        self.own.insert(there.key.clone(), key.clone());
+        self.there.insert(key.clone(), there);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(there) = self.there.remove(key) {
+            self.own.remove(&there.key);
+        }
+    }
 }
 
 /// The world of a run.
@@ -104,11 +180,11 @@ impl World {
     /// Where a thing of the backup is in the target now: made by this run, or matched.
     pub(crate) fn there(&self, key: &Key) -> Option<Key> {
         self.progress(|progress| {
-            if let Some(there) = progress.made.get(key) {
+            if let Some(there) = progress.made().get(key) {
                 return Some(there.key.clone());
             }
             let there = self.material.matching.there(key)?;
-            Some(progress.remade.get(there).map_or_else(|| there.clone(), |t| t.key.clone()))
+            Some(progress.remade().get(there).map_or_else(|| there.clone(), |t| t.key.clone()))
         })
     }
 
@@ -122,7 +198,7 @@ impl World {
                 done.then(|| self.material.changes.get(no).map(|change| self.key_of(change)))?
             });
         }
-        let again = self.progress(|p| p.remade.get(key).map(|t| t.key.clone()));
+        let again = self.progress(|p| p.remade().get(key).map(|t| t.key.clone()));
         let moved = || {
             let parent = self.material.actual.head(key)?.parent.as_ref()?;
             let there = self.now_at(parent, true)?;
@@ -145,15 +221,7 @@ impl World {
 
     /// The two sides of a step.
     pub(crate) fn around(&self, step: &[ChangeNo], backwards: bool) -> Around {
-        let applied = self.progress(|progress| progress.applied.clone());
-        let mut with = applied.clone();
-        let mut without = applied;
-        for no in step {
-            with.insert(*no);
-            without.remove(no);
-        }
-        let (before, after) = if backwards { (with, without) } else { (without, with) };
-        Around { world: self.clone(), before: Arc::new(before), after: Arc::new(after) }
+        Around { world: self.clone(), step: Arc::new(step.iter().copied().collect()), backwards }
     }
 
     /// A change as the target is asked to make it.
@@ -166,14 +234,19 @@ impl World {
         match change.action {
             // What the run made is known by the key that it got.
             Action::Create | Action::Undelete => {
-                let made = self.progress(|p| p.made.get(&change.key).map(|t| t.key.clone()));
+                let made = self.progress(|p| p.made().get(&change.key).map(|t| t.key.clone()));
                 inverse.key = made.unwrap_or_else(|| self.key_of(change));
                 inverse.there = None;
             }
             Action::Update | Action::Replace => {
                 inverse.there = self.there(&change.key).filter(|there| *there != change.key);
             }
-            Action::Delete | Action::Reset => {}
+            // It may be there still: whoever makes it again looks there first.
+            Action::Delete => {
+                let doubtful = self.progress(|p| p.doubtful.contains(&no));
+                inverse.there = doubtful.then(|| change.target_key().clone());
+            }
+            Action::Reset => {}
         }
         inverse.parent = inverse.parent.map(|parent| self.there(&parent).unwrap_or(parent));
         Some(inverse)
@@ -181,12 +254,12 @@ impl World {
 
     /// The key in the target of what a change writes: the one it has, else the one it would get.
     fn key_of(&self, change: &Change) -> Key {
-        if let Some(there) = self.progress(|p| p.made.get(&change.key).map(|t| t.key.clone())) {
+        if let Some(there) = self.progress(|p| p.made().get(&change.key).map(|t| t.key.clone())) {
             return there;
         }
         if change.action != Action::Create && change.action != Action::Undelete {
             let there = change.target_key();
-            let again = self.progress(|p| p.remade.get(there).map(|t| t.key.clone()));
+            let again = self.progress(|p| p.remade().get(there).map(|t| t.key.clone()));
             return again.unwrap_or_else(|| there.clone());
         }
         let under = change.parent.as_ref().and_then(|parent| {
@@ -213,10 +286,10 @@ impl World {
     fn original(&self, key: &Key) -> Result<Option<Resolved>> {
         let material = &self.material;
         let Some(resource) = material.live.get(key)? else { return Ok(None) };
-        let again = self.progress(|p| p.remade.get(key).map(|t| t.key.clone()));
+        let again = self.progress(|p| p.remade().get(key).map(|t| t.key.clone()));
         let (document, pending) = self.translator(true).write(&resource)?;
         let parent = resource.parent.as_ref().map(|parent| {
-            let again = self.progress(|p| p.remade.get(parent).map(|t| t.key.clone()));
+            let again = self.progress(|p| p.remade().get(parent).map(|t| t.key.clone()));
             again.unwrap_or_else(|| parent.clone())
         });
         let moved = || moved_under(key, resource.parent.as_ref()?, parent.as_ref()?);
@@ -234,9 +307,9 @@ impl Places for Forward {
         let Self(material, progress) = self;
         let made = {
             let progress = progress.read().unwrap_or_else(PoisonError::into_inner);
-            progress.made.get(key).cloned().or_else(|| {
+            progress.made().get(key).cloned().or_else(|| {
                 let there = material.matching.there(key)?;
-                progress.remade.get(there).cloned()
+                progress.remade().get(there).cloned()
             })
         };
         match made {
@@ -255,7 +328,7 @@ impl Places for Back {
     fn locate(&self, key: &Key, handle: &HandleName) -> Located {
         let Self(material, progress) = self;
         let progress = progress.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(there) = progress.remade.get(key) {
+        if let Some(there) = progress.remade().get(key) {
             return of_made(there, handle);
         }
         let gone = material.by_target.get(key).is_some_and(|no| {
@@ -277,16 +350,17 @@ fn of_made(there: &There, handle: &HandleName) -> Located {
 #[derive(Debug, Clone)]
 pub(crate) struct Around {
     world: World,
-    before: Arc<BTreeSet<ChangeNo>>,
-    after: Arc<BTreeSet<ChangeNo>>,
+    /// The step's changes: applied on one side only. Of all others the progress knows.
+    step: Arc<BTreeSet<ChangeNo>>,
+    backwards: bool,
 }
 
 impl Around {
-    fn applied(&self, side: Side) -> &BTreeSet<ChangeNo> {
-        match side {
-            Side::Before => &self.before,
-            Side::After => &self.after,
+    fn is_applied(&self, side: Side, no: ChangeNo) -> bool {
+        if self.step.contains(&no) {
+            return matches!(side, Side::After) != self.backwards;
         }
+        self.world.progress(|progress| progress.applied.contains(&no))
     }
 
     /// The change that a key is about: named as the backup does, as the target did, or as it does
@@ -296,15 +370,11 @@ impl Around {
         if let Some(no) = material.by_target.get(key).or_else(|| material.by_key.get(key)) {
             return Some(*no);
         }
-        let named = |map: &BTreeMap<Key, There>, by: &HashMap<Key, ChangeNo>| {
-            map.iter()
-                .find(|(_, there)| there.key == *key)
-                .and_then(|(own, _)| by.get(own))
-                .copied()
-        };
         self.world.progress(|progress| {
-            named(&progress.made, &material.by_key)
-                .or_else(|| named(&progress.remade, &material.by_target))
+            let made = progress.made.own.get(key).and_then(|own| material.by_key.get(own));
+            let remade =
+                || progress.remade.own.get(key).and_then(|own| material.by_target.get(own));
+            made.or_else(remade).copied()
         })
     }
 
@@ -313,7 +383,7 @@ impl Around {
         else {
             return self.world.original(key);
         };
-        if self.applied(side).contains(&change.no) {
+        if self.is_applied(side, change.no) {
             return self.world.desired(change);
         }
         match change.action {
@@ -325,45 +395,59 @@ impl Around {
     /// Calls `f` for each resource of the scope on that side, sorted by key.
     fn each(&self, side: Side, scope: &Scope, mut f: impl FnMut(Resolved) -> bool) -> Result<()> {
         let material = &self.world.material;
-        let applied = self.applied(side);
         let scope = self.widened(scope);
-        let mut added: BTreeMap<Key, ChangeNo> = BTreeMap::new();
-        for no in applied {
-            let Some(change) = material.changes.get(no) else { continue };
-            if matches!(change.action, Action::Create | Action::Undelete) {
+        let mut added: BTreeMap<Key, &Change> = BTreeMap::new();
+        for change in self.created_in(&scope) {
+            if self.is_applied(side, change.no) {
                 let key = self.world.key_of(change);
                 if scope.contains(&key) || scope.contains(&change.key) {
-                    added.insert(key, *no);
+                    added.insert(key, change);
                 }
             }
         }
         let mut added = added.into_iter().peekable();
         let mut give = |found: Option<Resolved>| found.is_none_or(&mut f);
-        for resource in material.live.scan()? {
-            let key = resource?.key;
-            while let Some((_, no)) = added.next_if(|(own, _)| *own < key) {
-                let change = &material.changes[&no];
+        for head in material.actual.heads().iter().filter(|head| scope.contains(&head.key)) {
+            while let Some((_, change)) = added.next_if(|(own, _)| *own < head.key) {
                 if !give(self.world.desired(change)?) {
                     return Ok(());
                 }
             }
-            if scope.contains(&key) && !give(self.find(side, &key)?) {
+            if !give(self.find(side, &head.key)?) {
                 return Ok(());
             }
         }
-        for (_, no) in added {
-            if !give(self.world.desired(&material.changes[&no])?) {
+        for (_, change) in added {
+            if !give(self.world.desired(change)?) {
                 return Ok(());
             }
         }
         Ok(())
     }
 
+    /// What the run makes and may lie in the scope.
+    fn created_in<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = &'a Change> {
+        let material = &self.world.material;
+        let roots: BTreeSet<&str> = scope.under.iter().map(root_of).collect();
+        let all = scope.under.is_empty();
+        let some = roots.into_iter().filter_map(|root| material.created.get(root)).flatten();
+        let all = material.created.values().flatten().filter(move |_| all);
+        some.chain(all).filter_map(|no| material.changes.get(no))
+    }
+
     /// The scope with each root named as the backup and as the target does.
     fn widened(&self, scope: &Scope) -> Scope {
         let mut scope = scope.clone();
-        let other: Vec<Key> =
-            scope.under.iter().filter_map(|root| self.world.there(root)).collect();
+        let matched = &self.world.material.matched;
+        let own = |root: &Key| {
+            let made = self.world.progress(|p| p.made.own.get(root).cloned());
+            made.or_else(|| matched.get(root).cloned())
+        };
+        let other: Vec<Key> = scope
+            .under
+            .iter()
+            .flat_map(|root| self.world.there(root).into_iter().chain(own(root)))
+            .collect();
         scope.under.extend(other);
         scope
     }

@@ -183,7 +183,7 @@ impl<'a> Work<'a> {
     }
 
     async fn remove(&mut self, change: &Change) -> Result<Outcome> {
-        let key = change.target_key().clone();
+        let key = self.made.get(&change.key).unwrap_or(change.target_key()).clone();
         if self.gateway.look(&key).await?.is_none() {
             return Ok(Outcome::new(change.key.clone(), Effect::AlreadyThere));
         }
@@ -203,9 +203,22 @@ impl<'a> Work<'a> {
         if let Some(key) = self.address(change, Some(after))?
             && let Some(live) = self.gateway.look(&key).await?
         {
-            return self.converge(change, &live, after, false).await;
+            let outcome = self.converge(change, &live, after, false).await?;
+            return Ok(self.begun(change, outcome));
         }
         self.make(change, after).await
+    }
+
+    /// "Nothing of it was done" is untrue of a thing that an earlier attempt made.
+    fn begun(&self, change: &Change, outcome: Outcome) -> Outcome {
+        match (self.made.get(&change.key), &outcome.effect) {
+            (Some(there), Effect::Failed(_)) => Outcome {
+                there: (*there != change.key).then(|| there.clone()),
+                effect: Effect::Unknown,
+                ..outcome
+            },
+            _ => outcome,
+        }
     }
 
     /// Creates, and brings what the creation could not say with a second call.
@@ -246,7 +259,8 @@ impl<'a> Work<'a> {
             return Ok(self.outcome(change, &live, Effect::Created));
         }
         self.checkpoint().await?;
-        self.converge(change, &live, after, !existed).await
+        let outcome = self.converge(change, &live, after, !existed).await?;
+        Ok(self.begun(change, outcome))
     }
 
     /// What the table says comes with a thing, as far as it is there.

@@ -22,11 +22,11 @@ impl<'a> Work<'a> {
             return Ok(Some(key.clone()));
         }
         let fresh = matches!(change.action, Action::Create | Action::Undelete);
-        let Some(after) = after.filter(|_| fresh && change.there.is_none()) else {
+        let Some(after) = after.filter(|_| fresh) else {
             return Ok(Some(change.target_key().clone()));
         };
         if self.spec(change)?.handles.first().is_some_and(|handle| handle.by_server) {
-            return Ok(None);
+            return Ok(change.there.clone());
         }
         let parent = self.parent(&after.resource);
         let id = child(parent.as_ref(), &after.resource.key.id.last())?;

@@ -1,0 +1,142 @@
+//! The process dies, at every place of a run, and another carries on.
+
+mod common;
+#[path = "common/scenario.rs"]
+mod scenario;
+
+use std::sync::Arc;
+
+use gwbackup_core::repository::{Repository, RestoreOutcome};
+use gwbackup_core::restore::RunStatus;
+use gwbackup_core::sink::Sink;
+use gwbackup_core::testing::{Fault, Faults, FaultySink, FaultyTarget, MemoryGateway};
+use gwbackup_core::{ErrorKind, Result};
+use scenario::{Character, Scene, assert_same, options};
+use uuid::Uuid;
+
+/// The process dies with the journal's `j`-th record: no later call to the store is answered.
+/// `fault` is what becomes of that record.
+fn dies_at(j: u64, fault: Fault) -> Faults {
+    let mut records = 0;
+    let mut dead = false;
+    Faults::when(move |call| {
+        if dead {
+            return Some(Fault::Fail(ErrorKind::Other));
+        }
+        records += u64::from(call.operation == "put" && call.subject.starts_with("runs/"));
+        dead = records >= j;
+        dead.then_some(fault)
+    })
+}
+
+async fn open(scene: &Scene, faults: Faults) -> Repository {
+    let wrap = |sink| Arc::new(FaultySink::new(Arc::new(sink), faults.clone())) as Arc<dyn Sink>;
+    scene.bench.open_with(wrap).await.unwrap()
+}
+
+/// A restore through a store that may die; `deny`: the step that fails for good, if any.
+async fn attempt(
+    scene: &Scene,
+    gateway: &MemoryGateway,
+    faults: Faults,
+    deny: Option<u64>,
+) -> Result<RestoreOutcome> {
+    let repository = open(scene, faults).await;
+    let info = repository.find(&scene.bench.cx, "latest").await?;
+    let target = denying(gateway, deny);
+    let prepared = repository.restore(&info, target).prune(100).plan(&scene.bench.cx).await?;
+    prepared.apply(&scene.bench.cx, &options()).await
+}
+
+/// The same step of every process fails for good.
+fn denying(gateway: &MemoryGateway, deny: Option<u64>) -> Arc<FaultyTarget> {
+    let inner = Arc::new(gateway.clone());
+    let faults = Faults::when(move |call| {
+        let step = deny.map(|n| format!("-{n}"))?;
+        let hit = call.operation == "apply" && call.subject.ends_with(&step);
+        hit.then_some(Fault::Fail(ErrorKind::Denied))
+    });
+    Arc::new(FaultyTarget::new(inner, faults))
+}
+
+async fn newest_run(repository: &Repository, scene: &Scene, name: &str) -> Option<Uuid> {
+    let runs = repository.runs(&scene.bench.cx).await.unwrap();
+    let target = format!("memory-gateway:{name}");
+    runs.into_iter().rfind(|run| run.target == target).map(|run| run.run)
+}
+
+/// Kills the run at every record and carries it on; `deny` makes it a roll back.
+async fn killed_everywhere(character: Character, fault: Fault, deny: Option<u64>, stride: usize) {
+    let scene = Scene::new(character).await;
+    let gateway = character.drifted("undisturbed");
+    let whole = attempt(&scene, &gateway, Faults::none(), deny).await.unwrap().report;
+    let end = if deny.is_some() { RunStatus::RolledBack } else { RunStatus::Success };
+    assert_eq!(whole.status, end, "{:?}", whole.failures);
+    let wanted = scene.structure(&gateway);
+    let mut killed = 0;
+    for j in (1_u64..).step_by(stride) {
+        let name = format!("k{j}");
+        let when = format!("{character:?}, {fault:?}, record {j}");
+        let gateway = character.drifted(&name);
+        let first = attempt(&scene, &gateway, dies_at(j, fault), deny).await;
+        let repository = scene.bench.open().await;
+        let cx = &scene.bench.cx;
+        let Err(_) = first else {
+            assert!(killed >= 2, "{when}");
+            break;
+        };
+        killed += 1;
+        let run = newest_run(&repository, &scene, &name).await.unwrap();
+        let target = denying(&gateway, deny);
+        let resumed = repository.resume(cx, run, target.clone(), &options()).await;
+        let report = match resumed {
+            Ok(outcome) => outcome.report,
+            Err(error) => {
+                // Before the first record nothing was written.
+                assert_eq!(error.kind(), ErrorKind::Refused, "{when}: {error}");
+                assert_eq!(j, 1, "{when}: {error}");
+                let before = scene.structure(&character.drifted("before"));
+                assert_same(&scene.structure(&gateway), &before, &when);
+                assert!(repository.status(cx).await.unwrap().open_runs.is_empty());
+                continue;
+            }
+        };
+        assert_eq!(report.status, whole.status, "{when}: {:?}", report.failures);
+        assert_eq!(report.verdict, whole.verdict, "{when}");
+        assert_eq!(report.applied, whole.applied, "{when}");
+        assert_eq!(report.compare, whole.compare, "{when}");
+        assert_same(&scene.structure(&gateway), &wanted, &when);
+        let again = repository.resume(cx, run, target, &options()).await;
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::Refused, "{when}");
+        assert!(repository.status(cx).await.unwrap().open_runs.is_empty(), "{when}");
+    }
+}
+
+const FAIL: Fault = Fault::Fail(ErrorKind::Other);
+
+macro_rules! on_each {
+    ($name:ident, $fault:expr, $deny:expr, $stride:expr) => {
+        mod $name {
+            use super::*;
+
+            #[tokio::test]
+            async fn kong() {
+                killed_everywhere(Character::Kong, $fault, $deny, $stride).await;
+            }
+
+            #[tokio::test]
+            async fn aws() {
+                killed_everywhere(Character::Aws, $fault, $deny, $stride).await;
+            }
+
+            #[tokio::test]
+            async fn composite() {
+                killed_everywhere(Character::Composite, $fault, $deny, $stride).await;
+            }
+        }
+    };
+}
+
+on_each!(killed_at_every_record, FAIL, None, 1);
+on_each!(killed_right_after_a_record, Fault::LoseAnswer, None, 3);
+on_each!(killed_at_every_record_of_a_roll_back, FAIL, Some(9), 1);
