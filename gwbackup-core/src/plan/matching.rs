@@ -38,6 +38,11 @@ impl Matching {
         !self.pairs.is_empty()
     }
 
+    /// Pairs with different keys.
+    pub(crate) fn pairs(&self) -> &BTreeMap<Key, Key> {
+        &self.pairs
+    }
+
     /// Notes that `key` of the backup is `there` in the target.
     pub(crate) fn pair(&mut self, key: &Key, there: &Key) {
         self.matched.insert(key.clone());
