@@ -380,18 +380,16 @@ impl Run {
                 return End::Interrupted;
             }
             let untouched = fresh && error.kind() == ErrorKind::Conflict;
-            match pauses.next(&error) {
-                Some(pause) => tokio::select! {
-                    () = cx.clock().sleep(pause) => {}
-                    () = cx.cancellation().cancelled() => return End::Interrupted,
-                },
-                None => {
-                    let given_up = given_up(group, plan, &step.changes, &error, untouched);
-                    return End::Result(match heard {
-                        Some(heard) => GroupResult { error: given_up.error, ..heard },
-                        None => given_up,
-                    });
-                }
+            let Some(pause) = pauses.next(&error) else {
+                let given_up = given_up(group, plan, &step.changes, &error, untouched);
+                return End::Result(match heard {
+                    Some(heard) => GroupResult { error: given_up.error, ..heard },
+                    None => given_up,
+                });
+            };
+            tokio::select! {
+                () = cx.clock().sleep(pause) => {}
+                () = cx.cancellation().cancelled() => return End::Interrupted,
             }
             step.attempt = Attempt::Again { checkpoint: log.last.lock().await.clone() };
         }

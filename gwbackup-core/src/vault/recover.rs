@@ -146,25 +146,4 @@ impl Vault {
         names.push(archive_name(&base)?);
         Ok(names)
     }
-
-    /// Writes a signed object to every copy that answers; `Unavailable` when none took it.
-    pub(crate) async fn everywhere(
-        &self,
-        cx: &Context,
-        name: &ObjectName,
-        body: &Body,
-    ) -> Result<()> {
-        let mut failure = None;
-        let mut stored = false;
-        for place in self.ready() {
-            match put_once(place.sink(), cx, name, body).await {
-                Ok(()) => stored = true,
-                Err(e) => failure = Some(e),
-            }
-        }
-        match failure {
-            Some(e) if !stored => Err(e),
-            _ => Ok(()),
-        }
-    }
 }
