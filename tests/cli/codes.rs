@@ -82,7 +82,7 @@ fn a_part_of_a_gateway_is_3() {
     let world = World::new();
     let file = world.text("kong.yml");
     let made = world
-        .run(&["backup", &file, "--app", "a", "--env", "b", "--only", "upstream", "--json"])
+        .run(&["backup", &file, "--app", "a", "--env", "b", "--only", "consumer", "--json"])
         .ends(3)
         .json();
     assert_eq!(made["status"], "Partial");
