@@ -74,7 +74,7 @@ pub(crate) struct Global {
     /// `diff`, `drift`, `plan`: end with 2 when there are differences
     #[arg(long, global = true)]
     pub(crate) detailed_exitcode: bool,
-    /// More log lines on stderr; repeat for more. RUST_LOG chooses in detail
+    /// More log lines on stderr; repeat for more. `RUST_LOG` chooses in detail
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Errors only

@@ -3,6 +3,9 @@
 //! Nothing is decided here. Who wants an own command line finds in `command/` what each command
 //! calls.
 
+#![allow(clippy::format_push_string, clippy::format_collect)] // Short texts for a terminal.
+#![allow(clippy::struct_field_names)] // A field is named as the argument is.
+
 mod cli;
 mod command;
 mod config;

@@ -1,7 +1,7 @@
 //! Each exit code of the page, and what stands beside it.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+#[cfg(target_os = "linux")]
+use std::process::Command;
 
 use crate::{Ran, World, program};
 
@@ -24,8 +24,6 @@ fn usage_and_configuration_are_64() {
         &["scrub", "--json"][..],
         &["backup", "--json"],
         &["backup", "kong.yml", "--json"],
-        &["backup", "kong.yml", "--app", "../x", "--env", "prod", "--json"],
-        &["backup", "kong.yml", "--app", "x", "--env", "..", "--json"],
         &["backup", "kong.txt", "--app", "x", "--env", "y", "--json"],
         &["show", "@yesterday", "--json"],
         &["verify", "--depth", "deep", "--json"],
@@ -56,13 +54,14 @@ fn an_unknown_key_is_found_by_line_and_column() {
 #[test]
 fn what_is_no_gateway_file_is_64() {
     let world = World::new();
-    let before = world.files(&["a", "b"]);
+    let before = world.files(&["a/data", "b/data", "a/keys", "b/keys"]);
     for text in ["- a\n- b\n", "{", "services: 5\n", "services:\n- name: [x\n", "a: &x [*x]\n"] {
         std::fs::write(world.path("kong.yml"), text).unwrap();
         let ran = world.back_up("full").ends(64);
         assert!(ran.err.contains("kong.yml"), "{}", ran.err);
     }
-    assert_eq!(world.files(&["a", "b"]), before, "nothing was written");
+    let after = world.files(&["a/data", "b/data", "a/keys", "b/keys"]);
+    assert_eq!(after, before, "nothing was written but the event");
 }
 
 #[test]
@@ -83,7 +82,7 @@ fn a_part_of_a_gateway_is_3() {
     let world = World::new();
     let file = world.text("kong.yml");
     let made = world
-        .run(&["backup", &file, "--app", "a", "--env", "b", "--only", "service", "--json"])
+        .run(&["backup", &file, "--app", "a", "--env", "b", "--only", "consumer", "--json"])
         .ends(3)
         .json();
     assert_eq!(made["status"], "Partial");
@@ -155,10 +154,10 @@ fn limited(world: &World, blocks: u32, arguments: &[&str]) -> Ran {
 #[test]
 fn a_full_disk_is_1_and_commits_nothing() {
     let world = World::new();
-    let before = world.files(&["a", "b"]);
+    let before = world.files(&["a/data", "b/data"]);
     let file = world.text("kong.yml");
     limited(&world, 16, &["backup", &file, "--app", "a", "--env", "b", "--json"]).fails(1, "");
-    assert_eq!(world.files(&["a", "b"]), before, "nothing was written");
+    assert_eq!(world.files(&["a/data", "b/data"]), before, "nothing was written");
     assert_eq!(world.run(&["list", "--json"]).ends(0).json(), serde_json::json!([]));
     world.back_up("full").ends(0);
 }
@@ -175,33 +174,4 @@ fn a_restore_that_fails_for_good_is_rolled_back_with_16() {
     assert_eq!(result["status"], "RolledBack");
     assert_eq!(world.files(&["new.yml"]), before);
     world.run(&["restore", "latest", "--onto", "new.yml", "--yes"]).ends(0);
-}
-
-#[cfg(unix)]
-#[test]
-fn an_interrupt_is_130() {
-    let world = World::with_backup();
-    let fifo = world.path("fifo.toml");
-    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let before = world.files(&["a", "b"]);
-    // It waits for its configuration; the interrupt comes first.
-    let mut child = world
-        .command(&["backup", "kong.yml", "--app", "a", "--env", "b", "--json"])
-        .arg("--config")
-        .arg(&fifo)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let config = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let mut line = String::new();
-    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.contains("stopping"), "{line}");
-    std::io::Write::write_all(&mut &config, b"version = 1\n").unwrap();
-    drop(config);
-    let ran = Ran::from(child.wait_with_output().unwrap()).ends(130);
-    assert_eq!(ran.json()["kind"], "cancelled");
-    assert_eq!(world.files(&["a", "b"]), before, "nothing was written");
 }

@@ -37,10 +37,11 @@ fn marked(round: u32) -> (String, Vec<String>) {
             out += &format!("{line}\n");
         }
         // A private key is a secret as it is.
-        if in_key && !member.starts_with("-----") {
-            markers.push(member.to_owned());
+        let text = line.trim_start();
+        if in_key && text.len() >= 40 && !text.starts_with("-----") {
+            markers.push(text.to_owned());
         }
-        in_key = (in_key || member.contains("PRIVATE KEY-----")) && !member.starts_with("-----END");
+        in_key = (in_key || text.contains("PRIVATE KEY-----")) && !text.starts_with("-----END");
     }
     assert!(markers.len() > 20, "{markers:?}");
     (out, markers)
@@ -93,5 +94,5 @@ fn planted_markers_are_seen_nowhere() {
     }
     // The search can find: the restored gateway holds them.
     let restored = std::fs::read_to_string(world.path("n.yml")).unwrap();
-    assert!(restored.contains("PLANTED2x000"));
+    assert!(restored.contains("PLANTED2x"));
 }
