@@ -14,7 +14,7 @@ const LEVELS: &[(&str, &[&str])] = &[
     ("ground", &["error", "clock", "observe", "context"]),
     ("model", &["model"]),
     ("seams", &["source", "target", "crypt", "sink", "sort", "whole_file", "jsonl", "connect"]),
-    ("stored form", &["archive", "catalog", "plan", "vault"]),
+    ("stored form", &["archive", "catalog", "policy", "plan", "vault"]),
     ("operations", &["backup", "verify", "restore", "drift", "preflight"]),
     ("reports", &["report"]),
     ("entry", &["repository"]),
