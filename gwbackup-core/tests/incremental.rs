@@ -1,5 +1,7 @@
 //! Generations of one gateway, read back one by one.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! What holders of fewer rights can do, and what other keys than a key file can.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::path::Path;

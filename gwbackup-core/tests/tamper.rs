@@ -1,5 +1,7 @@
 //! Somebody else writes the copies: every object, many ways. Answers are right, or there are none.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::BTreeMap;
