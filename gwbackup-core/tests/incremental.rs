@@ -191,7 +191,7 @@ fn mutate(given: &mut Given, dice: &mut Dice, round: u64) {
 }
 
 async fn take(bench: &Bench, repository: &Repository, given: &Given) -> BackupReport {
-    bench.clock.advance(std::time::Duration::from_secs(60));
+    bench.clock.advance(std::time::Duration::from_mins(1));
     let backup = repository.backup(Arc::new(given.clone())).application("a").environment("e");
     backup.kind(BackupType::Incremental).run(&bench.cx).await.unwrap()
 }
