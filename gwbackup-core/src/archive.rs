@@ -39,7 +39,7 @@ pub use manifest::{
 pub use reader::{Archive, Expected};
 pub use secrets::{TokenDecoder, TokenEncoder};
 pub use view::View;
-pub(crate) use view::{Lines, Part};
+pub(crate) use view::{Lines, Part, unread};
 pub use writer::ArchiveWriter;
 
 /// How many secret tokens a line names. `Corrupt` when the line cannot be understood.

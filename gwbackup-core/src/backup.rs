@@ -2,6 +2,7 @@
 
 mod base;
 mod capture;
+mod tear;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -195,7 +195,9 @@ impl From<std::io::Error> for Error {
             _ => ErrorKind::Other,
         };
         let help = match e.kind() {
-            Io::StorageFull | Io::QuotaExceeded => Some("free space or choose another directory"),
+            Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => {
+                Some("free space or choose another directory")
+            }
             _ => None,
         };
         let mut error = Self::new(kind, e.to_string());

@@ -1,5 +1,12 @@
 //! A backup dies at every single call to a copy, or loses that call's answer.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::similar_names,
+    reason = "a test fails by panicking, and names are our own"
+)]
+
 mod common;
 
 use std::sync::Arc;
@@ -16,7 +23,7 @@ use gwbackup_core::verify::Depth;
 use gwbackup_core::{ErrorKind, Repository, Result};
 
 /// Longer than a deadline and the grace after it.
-const LONG: Duration = Duration::from_secs(31 * 3600);
+const LONG: Duration = Duration::from_hours(31);
 
 async fn take(
     bench: &Bench,

@@ -1,9 +1,12 @@
 //! Generations of one gateway, read back one by one.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use common::{Bench, look};
@@ -25,6 +28,10 @@ struct Given {
     gaps: Vec<Gap>,
     id_scheme: u32,
     revisions: bool,
+    /// Its own mark moves with each look.
+    restless: bool,
+    /// What lies in a gap is partly read nevertheless.
+    leaky: bool,
 }
 
 fn key(kind: &str, id: impl std::fmt::Display) -> Key {
@@ -33,7 +40,14 @@ fn key(kind: &str, id: impl std::fmt::Display) -> Key {
 
 impl Given {
     fn new(revisions: bool) -> Self {
-        Self { documents: BTreeMap::new(), gaps: Vec::new(), id_scheme: 1, revisions }
+        Self {
+            documents: BTreeMap::new(),
+            gaps: Vec::new(),
+            id_scheme: 1,
+            revisions,
+            restless: false,
+            leaky: false,
+        }
     }
 
     fn put(&mut self, key: Key, document: &str) {
@@ -97,7 +111,9 @@ impl Source for Given {
     }
 
     async fn revision(&self, _: &Context, _: &Scope) -> Result<Option<Revision>> {
-        Ok(None)
+        static LOOKS: AtomicU64 = AtomicU64::new(0);
+        let look = LOOKS.fetch_add(1, Ordering::SeqCst);
+        Ok(self.restless.then(|| Revision::new(&look.to_string())))
     }
 
     fn read(
@@ -109,7 +125,7 @@ impl Source for Given {
     ) -> BoxStream<Result<Captured>> {
         let mut items = Vec::new();
         for (key, (text, revision)) in &self.documents {
-            if self.gaps.iter().any(|gap| gap.covers(key)) {
+            if !self.leaky && self.gaps.iter().any(|gap| gap.covers(key)) {
                 continue;
             }
             let revision = Revision::new(&revision.to_string());
@@ -175,7 +191,7 @@ fn mutate(given: &mut Given, dice: &mut Dice, round: u64) {
 }
 
 async fn take(bench: &Bench, repository: &Repository, given: &Given) -> BackupReport {
-    bench.clock.advance(std::time::Duration::from_secs(60));
+    bench.clock.advance(std::time::Duration::from_mins(1));
     let backup = repository.backup(Arc::new(given.clone())).application("a").environment("e");
     backup.kind(BackupType::Incremental).run(&bench.cx).await.unwrap()
 }
@@ -414,4 +430,48 @@ async fn two_backups_of_one_second_are_told_apart() {
     let found = repository.find(&bench.cx, &names[1]).await.unwrap();
     assert_eq!(found.name(), names[1]);
     assert_eq!(repository.list(&bench.cx).await.unwrap().len(), names.len());
+}
+
+#[tokio::test]
+async fn a_gateway_that_never_rests_is_partial_and_all_that_was_read_is_there() {
+    for revisions in [false, true] {
+        let bench = Bench::new(1).await;
+        let repository = bench.open().await;
+        let mut given = Given::new(revisions);
+        fill(&mut given, &mut Dice(13), 40);
+        take(&bench, &repository, &given).await;
+        given.restless = true;
+        given.put(key("api", "new"), r#"{"plain":2}"#);
+        let gone = given.documents.keys().next().unwrap().clone();
+        given.documents.remove(&gone);
+        let made = take(&bench, &repository, &given).await;
+        assert_eq!((made.kind.as_str(), made.status), ("incremental", State::Partial));
+        assert_eq!(made.gaps.iter().map(|gap| gap.cause).collect::<Vec<_>>(), [Cause::Torn]);
+        assert_eq!(content(&bench, &repository, &made).await, given.content());
+        let report = repository.verify().depth(gwbackup_core::verify::Depth::Full);
+        let report = report.run(&bench.cx).await.unwrap();
+        assert!(report.failures.is_empty(), "{:?}", report.failures);
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_inside_a_gap_is_kept() {
+    for revisions in [false, true] {
+        let bench = Bench::new(1).await;
+        let repository = bench.open().await;
+        let mut given = Given::new(revisions);
+        fill(&mut given, &mut Dice(14), 40);
+        take(&bench, &repository, &given).await;
+        let gone = given.documents.keys().last().unwrap().clone();
+        given.documents.remove(&gone);
+        let detail = "the second page".to_owned();
+        given.gaps.push(Gap { kind: None, under: None, cause: Cause::Unreachable, detail });
+        given.leaky = true;
+        let made = take(&bench, &repository, &given).await;
+        assert_eq!((made.kind.as_str(), made.status), ("incremental", State::Partial));
+        assert_eq!(content(&bench, &repository, &made).await, given.content());
+        let report = repository.verify().depth(gwbackup_core::verify::Depth::Full);
+        let report = report.run(&bench.cx).await.unwrap();
+        assert!(report.failures.is_empty(), "{:?}", report.failures);
+    }
 }

@@ -1,5 +1,12 @@
 //! Somebody else writes the copies: every object, many ways. Answers are right, or there are none.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::similar_names,
+    reason = "a test fails by panicking, and names are our own"
+)]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -33,7 +40,7 @@ impl Rig {
         let mut contents = BTreeMap::new();
         for (seed, kind) in [(2, BackupType::Full), (3, BackupType::Full), (4, BackupType::Auto)] {
             gateway.populate(seed, 3);
-            bench.clock.advance(std::time::Duration::from_secs(60));
+            bench.clock.advance(std::time::Duration::from_mins(1));
             let backup = repository.backup(Arc::new(gateway.clone())).application("shop");
             let made = backup.environment("prod").kind(kind).run(&bench.cx).await.unwrap();
             contents.insert(made.id.to_string(), look::gateway(&gateway));

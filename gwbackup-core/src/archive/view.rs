@@ -6,7 +6,7 @@ use super::line::{Line, read, secret_count};
 use super::{Archive, Expected, StoredDescription};
 use crate::crypt::DataKey;
 use crate::error::{Error, Result};
-use crate::model::{Gap, Handles, Key, Resource, Snapshot};
+use crate::model::{Cause, Gap, Handles, Key, Resource, Snapshot};
 use crate::sink::{Spool, SpoolReader};
 
 /// One archive in a spool, with its keys.
@@ -92,7 +92,7 @@ impl Snapshot for View {
         let (kind, id) = (key.kind.as_str(), key.id.as_str());
         for (n, archive) in self.lookups.iter().enumerate() {
             // Under a gap of the incremental the base's record says nothing about then.
-            if n > 0 && self.gaps().iter().any(|gap| gap.covers(key)) {
+            if n > 0 && unread(self.gaps(), key) {
                 return Ok(None);
             }
             let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,6 +112,12 @@ impl Snapshot for View {
     fn handles(&self) -> &Handles {
         &self.description.details.handles
     }
+}
+
+/// Whether a gap says that this was not read. What is torn was read, though maybe not as it was at
+/// one moment.
+pub(crate) fn unread(gaps: &[Gap], key: &Key) -> bool {
+    gaps.iter().any(|gap| gap.cause != Cause::Torn && gap.covers(key))
 }
 
 /// The lines of one archive, owned.
@@ -165,7 +171,7 @@ impl Resources {
             let line = if order.is_le() { self.own_next.take() } else { self.base_next.take() };
             match line {
                 Some(Line::Resource(resource)) => {
-                    let hidden = order.is_gt() && self.gaps.iter().any(|g| g.covers(&resource.key));
+                    let hidden = order.is_gt() && unread(&self.gaps, &resource.key);
                     if !hidden {
                         return Ok(Some(resource));
                     }

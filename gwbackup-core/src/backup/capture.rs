@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 
+use super::tear::{Loose, Tear};
 use crate::archive::line::{LineWriter, digest};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
@@ -59,16 +60,32 @@ pub(crate) async fn read(
     let scope = Scope::everything();
     let rules = Rules::new(Arc::clone(&description.schema));
     let mut passes = 0;
+    let mut last = Loose::new();
     loop {
         passes += 1;
         let before = source.revision(cx, &scope).await?;
-        let pass = one_pass(cx, source, description, &rules, spool, options).await?;
+        // Without a mark of its own the gateway is held against itself. An incremental that is told
+        // what stayed the same does not see everything.
+        let unmarked = before.is_none() && options.known.is_none();
+        let tear = unmarked.then(|| Tear::new(description.handles.clone()));
+        let pass = one_pass(cx, source, description, &rules, spool, options, tear).await?;
         let after = source.revision(cx, &scope).await?;
         let moved = before != after;
-        if moved && passes < PASSES {
+        // What is open in the same way twice in a row is how the gateway is.
+        let torn = pass.loose != last;
+        if (moved || torn) && passes < PASSES {
+            last = pass.loose;
             continue;
         }
         let mut gaps = pass.gaps;
+        if torn {
+            gaps.extend(pass.loose.symmetric_difference(&last).cloned().map(|key| Gap {
+                kind: Some(key.kind),
+                under: Some(key.id),
+                cause: Cause::Torn,
+                detail: format!("what it names came or went during each of {passes} readings"),
+            }));
+        }
         if moved {
             let detail = format!("it moved during each of {passes} readings");
             gaps.push(Gap { kind: None, under: None, cause: Cause::Torn, detail });
@@ -90,6 +107,8 @@ struct Pass {
     sorted: Sorted,
     gaps: Vec<Gap>,
     soft_deleted: BTreeSet<Key>,
+    /// What speaks for a torn reading.
+    loose: Loose,
 }
 
 async fn one_pass(
@@ -99,6 +118,7 @@ async fn one_pass(
     rules: &Rules,
     spool: &Path,
     options: &CaptureOptions,
+    tear: Option<Tear>,
 ) -> Result<Pass> {
     let scope = Scope::everything();
     let known = options.known.clone();
@@ -115,6 +135,7 @@ async fn one_pass(
         gaps: Vec::new(),
         excluded: BTreeSet::new(),
         soft_deleted: BTreeSet::new(),
+        tear,
     };
     let work = blocking(move || {
         while let Some(batch) = receiver.blocking_recv() {
@@ -162,6 +183,7 @@ struct Encoder {
     gaps: Vec<Gap>,
     excluded: BTreeSet<Kind>,
     soft_deleted: BTreeSet<Key>,
+    tear: Option<Tear>,
 }
 
 impl Encoder {
@@ -181,6 +203,9 @@ impl Encoder {
     }
 
     fn resource(&mut self, mut resource: Resource) -> Result<()> {
+        if let Some(tear) = &mut self.tear {
+            tear.take(&self.rules, &resource);
+        }
         let only = &self.options.only;
         if !only.is_empty() && !only.iter().any(|s| s.matches(&self.rules, &resource)) {
             self.excluded.insert(resource.key.kind);
@@ -221,7 +246,12 @@ impl Encoder {
             let cause = Cause::Excluded;
             self.gaps.push(Gap { kind: Some(kind), under: None, cause, detail });
         }
-        Ok(Pass { sorted: self.sorter.finish()?, gaps: self.gaps, soft_deleted: self.soft_deleted })
+        Ok(Pass {
+            sorted: self.sorter.finish()?,
+            gaps: self.gaps,
+            soft_deleted: self.soft_deleted,
+            loose: self.tear.map(Tear::finish).unwrap_or_default(),
+        })
     }
 }
 

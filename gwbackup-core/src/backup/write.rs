@@ -8,7 +8,7 @@ use super::capture::{Payload, Reading};
 use crate::archive::line::{Line, LineWriter, digest, read};
 use crate::archive::{
     ArchiveIds, ArchiveOptions, ArchiveWriter, Details, Entry, Lines, Sealed, StoredDescription,
-    View,
+    View, unread,
 };
 use crate::context::Context;
 use crate::crypt::{DataKey, StateDigest, Suite};
@@ -178,7 +178,8 @@ impl Merge {
             self.digest.update(&new.digest);
             let same = stored.line == new.line && stored.secrets.as_deref() == Some(new.secrets);
             let same = same || self.stored_digest()?.0 == new.digest;
-            if !same {
+            // Under a gap the base's record would be hidden, though this one was read.
+            if !same || self.is_hidden(kind, id)? {
                 let (line, secrets) = (new.line, new.secrets);
                 self.archive.push(Entry { kind, id, line, secrets })?;
             }
@@ -186,7 +187,21 @@ impl Merge {
         }
         let (own, bytes, marked) = self.stored_digest()?;
         self.digest.update(&own);
+        if self.is_hidden(kind, id)?
+            && let Some(Stored { line, secrets, .. }) = &self.base_next
+        {
+            let secrets = secrets.as_deref().unwrap_or_default();
+            self.archive.push(Entry { kind, id, line, secrets })?;
+        }
         self.count(kind, &Payload { digest: own, bytes, marked, secrets: &[], line: &[] })
+    }
+
+    /// Whether readers will pass over what the base holds under this key.
+    fn is_hidden(&self, kind: &str, id: &str) -> Result<bool> {
+        if self.gaps.is_empty() {
+            return Ok(false);
+        }
+        Ok(unread(&self.gaps, &Key::new(Kind::new(kind)?, Id::new(id)?)))
     }
 
     /// Digest, document size and secret marks of the base's record.
@@ -205,7 +220,7 @@ impl Merge {
     fn gone(&mut self) -> Result<()> {
         if let Some(stored) = &self.base_next {
             let key = Key::new(Kind::new(&stored.kind)?, Id::new(&stored.id)?);
-            if !self.gaps.iter().any(|gap| gap.covers(&key)) {
+            if !unread(&self.gaps, &key) {
                 self.lines.gone(&key)?;
                 let line = self.lines.line.as_slice();
                 let (kind, id) = (stored.kind.as_str(), stored.id.as_str());

@@ -1,0 +1,71 @@
+//! Evidence that a gateway moved while it was read, for gateways without a mark of their own.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::model::{Handles, Id, Key, Resource, Role, Rules, To};
+
+/// What one reading left open, by who names it: equal in two readings that saw the same.
+pub(super) type Loose = BTreeSet<Key>;
+
+/// Collects, while resources pass by, which names there are and which are asked for.
+///
+/// Names are kept as hashes: two that collide hide one tear, and invent none.
+#[derive(Debug, Default)]
+pub(super) struct Tear {
+    gateway: Handles,
+    names: HashSet<u64>,
+    asked: BTreeMap<Key, Vec<Vec<u64>>>,
+    loose: Loose,
+}
+
+impl Tear {
+    pub(super) fn new(gateway: Handles) -> Self {
+        Self { gateway, ..Self::default() }
+    }
+
+    /// A resource that was read.
+    pub(super) fn take(&mut self, rules: &Rules, resource: &Resource) {
+        let key = &resource.key;
+        if !self.names.insert(hash(&("key", key))) {
+            // Seen twice: a page moved under the reader.
+            self.loose.insert(key.clone());
+        }
+        for (name, value) in rules.handles(&self.gateway, resource) {
+            self.names.insert(hash(&(key.kind.as_str(), name.as_str(), value.as_str())));
+        }
+        for reference in rules.references(resource) {
+            let To::Resource { kinds, handle, value, .. } = &reference.to else { continue };
+            if !matches!(reference.role, Role::Owner | Role::Needs) {
+                continue;
+            }
+            let named = |kind: &str| hash(&(kind, handle.as_str(), value.as_str()));
+            let mut wanted: Vec<u64> = kinds.iter().map(|kind| named(kind.as_str())).collect();
+            // A whole id may be named where the last part alone is the handle.
+            if let Ok(id) = Id::new(value) {
+                let keys = kinds.iter().map(|kind| Key::new(kind.clone(), id.clone()));
+                wanted.extend(keys.map(|key| hash(&("key", &key))));
+            }
+            if !wanted.iter().any(|name| self.names.contains(name)) {
+                self.asked.entry(key.clone()).or_default().push(wanted);
+            }
+        }
+    }
+
+    /// Who was read twice, or names something that was not read at all.
+    pub(super) fn finish(mut self) -> Loose {
+        for (key, asked) in self.asked {
+            let open = |wanted: &Vec<u64>| !wanted.iter().any(|name| self.names.contains(name));
+            if asked.iter().any(open) {
+                self.loose.insert(key);
+            }
+        }
+        self.loose
+    }
+}
+
+fn hash(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
