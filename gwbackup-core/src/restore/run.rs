@@ -375,8 +375,9 @@ fn told(group: usize, numbers: &[ChangeNo], asked: &[Change], receipt: StepRecei
     let mut result =
         GroupResult { group, changes: Vec::new(), error: None, side_effects: Vec::new() };
     let mut outcomes: BTreeMap<Key, Outcome> = BTreeMap::new();
+    let keys: BTreeSet<&Key> = asked.iter().map(|change| &change.key).collect();
     for outcome in receipt.outcomes {
-        if asked.iter().any(|change| change.key == outcome.key) {
+        if keys.contains(&outcome.key) {
             outcomes.insert(outcome.key.clone(), outcome);
         } else {
             result.side_effects.push(outcome.key);
