@@ -1,6 +1,12 @@
 //! Canonical form, archive write, archive read and verify, and plan, as CPU time.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a measurement")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a measurement"
+)]
 
 mod support;
 
