@@ -8,6 +8,7 @@
     reason = "a measurement"
 )]
 
+#[allow(dead_code, reason = "shared with the other measurements")]
 mod support;
 
 use std::hint::black_box;
@@ -64,7 +65,9 @@ struct Milliseconds;
 
 impl ValueFormatter for Milliseconds {
     fn scale_values(&self, _: f64, values: &mut [f64]) -> &'static str {
-        values.iter_mut().for_each(|value| *value /= 1e6);
+        for value in values {
+            *value /= 1e6;
+        }
         "ms CPU"
     }
 
@@ -75,7 +78,9 @@ impl ValueFormatter for Milliseconds {
             Throughput::Elements(count) => (*count as f64, "resources/s of CPU"),
             _ => (1.0, "runs/s of CPU"),
         };
-        values.iter_mut().for_each(|value| *value = amount * 1e9 / *value);
+        for value in values {
+            *value = amount * 1e9 / *value;
+        }
         unit
     }
 

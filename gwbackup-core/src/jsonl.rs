@@ -189,8 +189,9 @@ struct Seen {
 
 impl Seen {
     fn add(&mut self, key: &Key, line: u64) -> Result<()> {
-        let [a, b, c, d, e, f, g, h] = self.hasher.hash_one(key).to_be_bytes();
-        let name = [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])];
+        let hash = self.hasher.hash_one(key);
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or_default();
+        let name = [half(hash >> 32), half(hash)];
         match self.lines.entry(name) {
             Entry::Vacant(free) => {
                 free.insert(u32::try_from(line).unwrap_or(u32::MAX));
