@@ -5,7 +5,13 @@
 //! `--no-read-back` ends after the backups, so that the peak is theirs alone.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it reports to people")]
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a measurement")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a measurement"
+)]
 
 #[allow(dead_code, reason = "shared with the other measurements")]
 mod support;

@@ -1,7 +1,14 @@
 //! Canonical form, archive write, archive read and verify, and plan, as CPU time.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a measurement")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a measurement"
+)]
 
+#[allow(dead_code, reason = "shared with the other measurements")]
 mod support;
 
 use std::hint::black_box;
@@ -58,7 +65,9 @@ struct Milliseconds;
 
 impl ValueFormatter for Milliseconds {
     fn scale_values(&self, _: f64, values: &mut [f64]) -> &'static str {
-        values.iter_mut().for_each(|value| *value /= 1e6);
+        for value in values {
+            *value /= 1e6;
+        }
         "ms CPU"
     }
 
@@ -69,7 +78,9 @@ impl ValueFormatter for Milliseconds {
             Throughput::Elements(count) => (*count as f64, "resources/s of CPU"),
             _ => (1.0, "runs/s of CPU"),
         };
-        values.iter_mut().for_each(|value| *value = amount * 1e9 / *value);
+        for value in values {
+            *value = amount * 1e9 / *value;
+        }
         unit
     }
 

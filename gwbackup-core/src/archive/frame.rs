@@ -50,6 +50,8 @@ pub(super) struct Frame {
     pub(super) tokens: Tokens,
     /// Bytes of `plain` that were read.
     at: usize,
+    /// Where the last line that was read begins.
+    last: usize,
     /// Bytes of `tokens` that were read.
     tokens_at: usize,
     /// Lines that must still come.
@@ -75,6 +77,16 @@ impl Frame {
         self.at = 0;
         self.tokens_at = 0;
         self.left = self.lines;
+    }
+
+    /// Whether a line of this name, if the frame has it, is still to come.
+    pub(super) fn stands_before(&self, kind: &str, id: &str) -> Result<bool> {
+        if self.at == 0 {
+            return Ok(true);
+        }
+        let last = self.plain.get(self.last..self.at).unwrap_or_default();
+        let (last_kind, last_id) = names(last)?;
+        Ok((&*last_kind, &*last_id) < (kind, id))
     }
 
     pub(super) fn is_read(&self) -> bool {
@@ -106,6 +118,7 @@ impl Frame {
                 Some(part)
             }
         };
+        self.last = self.at;
         self.at += length + 1;
         self.left = left;
         if left == 0 && self.at != self.plain.len() {

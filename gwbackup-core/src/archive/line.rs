@@ -18,13 +18,18 @@ use crate::model::{
 /// What stands in a document where a secret belongs.
 const HOLE: &str = "0";
 
+/// What stands in a line before the document.
 #[derive(Serialize)]
-struct Written<'a> {
+struct Names<'a> {
     kind: &'a Kind,
     id: &'a Id,
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<&'a Key>,
-    doc: &'a RawValue,
+}
+
+/// What stands behind it.
+#[derive(Serialize)]
+struct Rest<'a> {
     #[serde(skip_serializing_if = "<[Mark]>::is_empty")]
     marks: &'a [Mark],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,8 +138,16 @@ fn unwritable(key: &Key) -> Error {
     Error::invalid("the resource cannot be stored").on(key)
 }
 
+/// The document is text that was checked when it was made, so its bytes are copied as they are:
+/// it is by far the largest part, and to parse it here once more would cost more than all else.
 fn write(resource: &Resource, document: &str, line: &mut Vec<u8>) -> Result<()> {
-    let doc: &RawValue = serde_json::from_str(document).map_err(|_| unwritable(&resource.key))?;
+    let unwritable = |_| unwritable(&resource.key);
+    let names =
+        Names { kind: &resource.key.kind, id: &resource.key.id, parent: resource.parent.as_ref() };
+    serde_json::to_writer(&mut *line, &names).map_err(unwritable)?;
+    line.pop();
+    line.extend_from_slice(b",\"doc\":");
+    line.extend_from_slice(document.as_bytes());
     let att = resource
         .attachments
         .iter()
@@ -144,17 +157,21 @@ fn write(resource: &Resource, document: &str, line: &mut Vec<u8>) -> Result<()> 
             data: BASE64_STANDARD.encode(&a.bytes).into(),
         })
         .collect();
-    let written = Written {
-        kind: &resource.key.kind,
-        id: &resource.key.id,
-        parent: resource.parent.as_ref(),
-        doc,
+    let rest = Rest {
         marks: &resource.marks,
         rev: resource.revision.as_ref(),
         owner: resource.owner.as_ref(),
         att,
     };
-    serde_json::to_writer(line, &written).map_err(|_| unwritable(&resource.key))
+    let start = line.len();
+    serde_json::to_writer(&mut *line, &rest).map_err(unwritable)?;
+    if line.get(start..) == Some(b"{}") {
+        line.truncate(start);
+        line.push(b'}');
+    } else if let Some(brace) = line.get_mut(start) {
+        *brace = b',';
+    }
+    Ok(())
 }
 
 /// The values that are secret, in text order; of nested ones the outer.
@@ -179,7 +196,10 @@ fn holes(text: &str, marks: &[Mark]) -> Vec<std::ops::Range<usize>> {
 
 /// Reads a line. Without its secrets each becomes [`Absence::Sealed`].
 pub(crate) fn read(line: &[u8], secrets: Option<&[u8]>) -> Result<Line> {
-    let read: Read<'_> = serde_json::from_slice(line).map_err(|e| {
+    // One check of the whole line instead of one of each string.
+    let line = std::str::from_utf8(line)
+        .map_err(|_| Error::corrupt("a stored line holds text that is no UTF-8"))?;
+    let read: Read<'_> = serde_json::from_str(line).map_err(|e| {
         Error::corrupt(format!("a stored line is malformed (column {})", e.column()))
     })?;
     let key = Key::new(Kind::new(&read.kind)?, Id::new(&read.id)?);

@@ -1,5 +1,6 @@
 //! Opening an archive, and reading any part of it.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::io::{Read, Seek};
 
@@ -135,18 +136,17 @@ impl<R: Read + Seek> Archive<R> {
             .partition_point(|line| (line.kind.as_str(), line.first.as_str()) <= (kind, id));
         let Some(number) = after.checked_sub(1) else { return Ok(None) };
         let (held, mut frame) = std::mem::take(&mut self.looked_at);
-        if held == Some(number) {
-            frame.begin_again();
-        } else {
+        if held != Some(number) {
             self.load_alone(number, &mut frame)?;
+        } else if !frame.stands_before(kind, id)? {
+            frame.begin_again();
         }
         let answer = loop {
-            match frame.next(self.secret_count)? {
-                Some(entry) if entry.kind == kind && entry.id == id => {
-                    break found(entry).map(Some);
-                }
-                Some(_) => {}
-                None => break Ok(None),
+            let Some(entry) = frame.next(self.secret_count)? else { break Ok(None) };
+            match (&*entry.kind, &*entry.id).cmp(&(kind, id)) {
+                Ordering::Less => {}
+                Ordering::Equal => break found(entry).map(Some),
+                Ordering::Greater => break Ok(None),
             }
         };
         // Neighbours are often asked for next.
