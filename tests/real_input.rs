@@ -156,3 +156,31 @@ async fn a_restored_file_has_the_lines_of_the_first() {
     prepared.apply(&cx, &ApplyOptions::default()).await.unwrap();
     assert_eq!(lines(&source), lines(&new));
 }
+
+/// A backup without secrets does not take away those that are there.
+#[tokio::test]
+async fn what_was_left_out_of_a_backup_stays_in_the_gateway() {
+    let cx = Context::new();
+    let root = tempfile::tempdir().unwrap();
+    let repository = repository(&cx, root.path()).await;
+    let live = root.path().join("live.yml");
+    let text = std::fs::read_to_string(fixture("12-export.yml")).unwrap();
+    std::fs::write(&live, &text).unwrap();
+    let backup = repository.backup(gateway(&live).await).application("a").environment("b");
+    let backup = backup.without_secrets().run(&cx).await.unwrap();
+    // Someone changes a credential's open part, and nothing else.
+    let changed =
+        text.replace("demo-key-shop-web-0002\n  tags: ~", "demo-key-shop-web-0002\n  tags: [x]");
+    assert_ne!(changed, text);
+    std::fs::write(&live, &changed).unwrap();
+    let info = repository.find(&cx, &backup.id.to_string()).await.unwrap();
+    let prepared = repository.restore(&info, gateway(&live).await).plan(&cx).await.unwrap();
+    assert_eq!(prepared.plan().summary.update, 1, "{:?}", prepared.plan().summary);
+    prepared.apply(&cx, &ApplyOptions::default()).await.unwrap();
+    let after = std::fs::read_to_string(&live).unwrap();
+    for secret in ["demo-key-shop-web-0002", "demo-oauth-secret-1", "BEGIN PRIVATE KEY"] {
+        let count = |text: &str| text.matches(secret).count();
+        assert_eq!(count(&after), count(&text), "{secret}");
+    }
+    assert!(!after.contains("[x]") && !after.contains("- x\n"), "the open part was restored");
+}

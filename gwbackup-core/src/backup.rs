@@ -32,6 +32,8 @@ use crate::vault::{Place, Vault, archive_name, base_name, manifest_name, stamp};
 
 pub(crate) use base::{Base, choose};
 
+/// Gaps that a manifest names one by one.
+const GAPS: usize = 1000;
 /// How long a backup may be in progress.
 const DEADLINE: Duration = Duration::from_hours(6);
 
@@ -235,7 +237,7 @@ pub(crate) async fn run(
                 backup,
                 EventOutcome::Failed,
             )?;
-            let _ = vault.record(cx, draft.text(e.to_string())).await;
+            let _ = vault.record(&cx.uncancelled(), draft.text(e.to_string())).await;
             Err(e)
         }
     }
@@ -465,6 +467,8 @@ pub(crate) async fn commit(
         return Err(first.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no copy answers")));
     }
     still_wanted(vault, cx, prepared.backup).await?;
+    // From here on it is a backup: to stop now would only leave the commit to the next opening.
+    let cx = &cx.uncancelled();
     let manifest = manifest(vault, cx, &prepared, archive).await?;
     let name = manifest_name(&base, 1)?;
     let body = Body::Bytes(manifest.stored().clone());
@@ -546,7 +550,7 @@ async fn manifest(
         }
         Err(e) => return Err(e),
     };
-    let plain = serde_json::to_vec(&prepared.details)
+    let plain = serde_json::to_vec(&brief(&prepared.details))
         .map_err(|_| Error::invalid("the manifest cannot be written"))?;
     let manifest = Manifest {
         backup: prepared.backup,
@@ -565,6 +569,24 @@ async fn manifest(
     };
     let signer = vault.signer.as_ref();
     SignedFile::sign(cx, FileKind::Manifest, Some(vault.id()), &manifest, &[signer]).await
+}
+
+/// The details with so few gaps that they fit a manifest; the archive has them all.
+fn brief(details: &Details) -> Details {
+    let mut brief = details.clone();
+    if brief.gaps.len() > GAPS {
+        let mut counts: BTreeMap<(Option<Kind>, String), (Gap, u64)> = BTreeMap::new();
+        for gap in &details.gaps {
+            let of = (gap.kind.clone(), format!("{:?}", gap.cause));
+            counts.entry(of).or_insert_with(|| (gap.clone(), 0)).1 += 1;
+        }
+        let whole = |(gap, count): (Gap, u64)| match count {
+            1 => gap,
+            count => Gap { under: None, detail: format!("{count} parts"), ..gap },
+        };
+        brief.gaps = counts.into_values().map(whole).take(GAPS).collect();
+    }
+    brief
 }
 
 async fn finish(

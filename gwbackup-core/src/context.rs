@@ -57,6 +57,12 @@ impl Context {
         self
     }
 
+    /// The same, ended by nothing: for writing down what has already happened.
+    #[must_use]
+    pub fn uncancelled(&self) -> Self {
+        self.clone().with_cancellation(CancellationToken::new())
+    }
+
     /// Who acts; written into every event.
     #[must_use]
     pub fn with_actor(mut self, actor: impl Into<Arc<str>>) -> Self {

@@ -141,7 +141,7 @@ fn both(rules: &Rules, found: &mut Difference, a: &Resource, b: Resource) {
         found.equal += 1;
         return;
     }
-    let fields = field_changes(&x, &y, &secret_pointers([a, &b]));
+    let fields = field_changes(&x, &y, &secret_pointers(rules, [(a, &x), (&b, &y)]));
     found.changed.push(Changed { name: label(rules, &b), key: b.key, fields });
 }
 

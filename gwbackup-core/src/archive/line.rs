@@ -234,7 +234,7 @@ pub(crate) fn read(line: &[u8], secrets: Option<&[u8]>) -> Result<Line> {
             Ok(Attachment { name, media_type, bytes: bytes.into() })
         })
         .collect::<Result<_>>()?;
-    Ok(Line::Resource(Resource {
+    let resource = Resource {
         parent: read.parent,
         document,
         marks,
@@ -242,7 +242,9 @@ pub(crate) fn read(line: &[u8], secrets: Option<&[u8]>) -> Result<Line> {
         owner: read.owner,
         attachments,
         key,
-    }))
+    };
+    resource.check().map_err(|e| Error::corrupt(e.message()).on(&resource.key))?;
+    Ok(Line::Resource(resource))
 }
 
 /// Puts the secrets back into their holes.

@@ -211,6 +211,7 @@ impl Encoder {
             self.excluded.insert(resource.key.kind);
             return Ok(());
         }
+        resource.check()?;
         self.rules.mark(&mut resource);
         if self.options.without_secrets {
             withhold(&mut resource)?;

@@ -255,7 +255,8 @@ impl CatalogState {
         if let Some(CopyFacts { copies }) = copies {
             if committed {
                 point.found(copies);
-                point.become_(point.judge());
+                // Health follows what was found last: a wrong finding must not outlive a right one.
+                point.state = point.judge();
             }
         } else if *kind == EventKind::BACKUP_ABANDON
             || (*kind == EventKind::BACKUP_FAIL && event.signer == point.signer)

@@ -83,6 +83,12 @@ impl Document {
         Self(place::without(&self.0, &Matcher::new(patterns)).into())
     }
 
+    /// The document with the member at a JSON pointer set to this JSON text, whether or not it was
+    /// there; unchanged where its object is not. `Invalid` when the text is no JSON.
+    pub fn with_member(&self, pointer: &str, value: &str) -> Result<Self> {
+        place::set(&self.0, pointer, value).map(|text| Self(text.into()))
+    }
+
     /// The document with the values at these JSON pointers replaced by these JSON texts; pointers
     /// that lead nowhere are left alone. `Invalid` when a text is no JSON.
     pub fn with_values(&self, values: &[(String, String)]) -> Result<Self> {

@@ -169,6 +169,30 @@ pub(super) fn with_values(text: &str, values: &[(String, String)]) -> Result<Str
     Ok(scan::apply(text, edits))
 }
 
+/// The text with this member set, whether or not it was there; unchanged where its object is not.
+pub(super) fn set(text: &str, pointer: &str, value: &str) -> Result<String> {
+    let mut found = false;
+    let mut edits = Vec::new();
+    let new = canonical(value)?;
+    let Some((object, _)) = pointer.rsplit_once('/') else { return Ok(new) };
+    let name = scan::segments(pointer).last().unwrap_or_default();
+    Matcher::new([pointer, object]).visit(text, |hit| {
+        if hit.pointer == pointer {
+            found = true;
+            edits.push(Edit::Replace(hit.value.clone(), new.clone()));
+        } else if hit.pointer == object && text[hit.value.clone()].starts_with('{') {
+            let at = hit.value.start + 1;
+            let comma = if text[at..].starts_with('}') { "" } else { "," };
+            edits.push(Edit::Replace(at..at, format!("{}:{new}{comma}", encode(&name))));
+        }
+    });
+    if found {
+        edits.retain(|edit| !matches!(edit, Edit::Replace(range, _) if range.is_empty()));
+        return Ok(scan::apply(text, edits));
+    }
+    canonical(&scan::apply(text, edits))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Document;
@@ -201,6 +225,19 @@ mod tests {
             edit(&format!(r#"{{"d":"{coded}"}}"#), &[(place, "longer")]),
             format!(r#"{{"d":"{wanted}"}}"#)
         );
+    }
+
+    #[test]
+    fn a_member_is_set_wherever_its_object_is() {
+        let set = |text: &str, pointer: &str| {
+            Document::parse(text).unwrap().with_member(pointer, "1.0").unwrap().as_str().to_owned()
+        };
+        assert_eq!(set(r#"{"b":2}"#, "/a"), r#"{"a":1.0,"b":2}"#);
+        assert_eq!(set(r#"{"b":2}"#, "/c"), r#"{"b":2,"c":1.0}"#);
+        assert_eq!(set(r#"{"b":2}"#, "/b"), r#"{"b":1.0}"#);
+        assert_eq!(set(r#"{"o":{}}"#, "/o/x~1y"), r#"{"o":{"x/y":1.0}}"#);
+        assert_eq!(set(r#"{"o":[]}"#, "/o/0"), r#"{"o":[]}"#);
+        assert_eq!(set(r#"{"b":2}"#, "/none/a"), r#"{"b":2}"#);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::document::Document;
 use super::key::{HandleName, Key, Kind, Revision};
 use super::place::Place;
+use crate::error::{Error, Result};
 
 /// One thing that a gateway holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,16 @@ impl Resource {
         }
     }
 
+    /// `Invalid` unless its id lies below its parent's: whoever follows parents then comes to an end.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &self.parent {
+            Some(parent) if parent.id == self.key.id || !self.key.id.is_under(&parent.id) => {
+                Err(Error::invalid("its id does not lie below its parent's").on(&self.key))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a place of it is marked as absent (never readable, withheld, denied).
     pub fn is_incomplete(&self) -> bool {
         self.marks.iter().any(|mark| matches!(mark.says, Says::Absent(_)))
@@ -48,7 +59,7 @@ impl Resource {
 }
 
 /// Bytes that are no JSON, kept beside a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Attachment {
     /// Its name within the resource.
     pub name: String,
@@ -56,6 +67,12 @@ pub struct Attachment {
     pub media_type: String,
     /// Its content.
     pub bytes: Bytes,
+}
+
+impl std::fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Attachment({}, {} bytes)", self.name, self.bytes.len())
+    }
 }
 
 /// Something said about a place of a document.

@@ -205,7 +205,13 @@ impl Rules {
                 edits.extend(removal(&hit));
             }
         });
-        Matcher::new(absent).visit(text, |hit| edits.extend(removal(&hit)));
+        Matcher::new(absent).visit(text, |hit| {
+            if absent.iter().any(|pointer| pointer == hit.pointer) {
+                // An element keeps its place; a member may be missing on the other side altogether.
+                let element = || Edit::Replace(hit.value.clone(), "null".to_owned());
+                edits.push(removal(&hit).unwrap_or_else(element));
+            }
+        });
         let mut text = scan::apply(text, edits);
         for matcher in &compiled.unordered {
             let mut edits = Vec::new();
@@ -221,9 +227,19 @@ impl Rules {
 
     /// Pointers of the members with one of the wanted rules.
     pub fn members(&self, resource: &Resource, wanted: impl Fn(&Member) -> bool) -> Vec<String> {
+        self.members_of(&resource.key.kind, &resource.document, wanted)
+    }
+
+    /// The same in any document of a kind.
+    pub(crate) fn members_of(
+        &self,
+        kind: &Kind,
+        document: &Document,
+        wanted: impl Fn(&Member) -> bool,
+    ) -> Vec<String> {
         let mut found = Vec::new();
-        if let Some(compiled) = self.compiled(&resource.key.kind) {
-            compiled.members.visit(resource.document.as_str(), |hit| {
+        if let Some(compiled) = self.compiled(kind) {
+            compiled.members.visit(document.as_str(), |hit| {
                 if hit.rules.iter().any(|r| wanted(&compiled.spec.members[*r].is)) {
                     found.push(hit.pointer.to_owned());
                 }

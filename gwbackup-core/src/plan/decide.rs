@@ -258,7 +258,11 @@ impl<'a> Decider<'a> {
         if wanted == found && resource.attachments == actual.attachments {
             return Ok(Some(Decision::Unchanged));
         }
-        *fields = field_changes(&found, &wanted, &secret_pointers([resource, actual]));
+        *fields = field_changes(
+            &found,
+            &wanted,
+            &secret_pointers(self.sides.rules, [(resource, &wanted), (actual, &found)]),
+        );
         if let Some(owner) = &resource.owner {
             return Ok(Some(Decision::Skipped(format!("made and kept by {owner}"))));
         }

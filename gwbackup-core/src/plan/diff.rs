@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Document, Resource, Says, decode, elements, members, push_segment};
+use crate::model::{
+    Document, Member, Resource, Rules, Says, decode, elements, members, push_segment,
+};
 
 /// What stands in place of a secret.
 pub const MASK: &str = "(secret)";
@@ -22,16 +24,20 @@ pub struct FieldChange {
     pub to: Option<String>,
 }
 
-/// Pointers that must not be shown.
-pub(crate) fn secret_pointers<'a>(
-    resources: impl IntoIterator<Item = &'a Resource>,
+/// Pointers that must not be shown in either of two documents that are compared: those that the
+/// resources mark, and those that the table calls secret where they stand in the compared form.
+pub(crate) fn secret_pointers(
+    rules: &Rules,
+    sides: [(&Resource, &Document); 2],
 ) -> BTreeSet<String> {
-    resources
-        .into_iter()
-        .flat_map(|r| &r.marks)
-        .filter(|mark| matches!(mark.says, Says::Secret))
-        .map(|mark| mark.at.pointer.clone())
-        .collect()
+    let mut secret = BTreeSet::new();
+    for (resource, document) in sides {
+        let marked = resource.marks.iter().filter(|mark| matches!(mark.says, Says::Secret));
+        secret.extend(marked.map(|mark| mark.at.pointer.clone()));
+        let kind = &resource.key.kind;
+        secret.extend(rules.members_of(kind, document, |member| *member == Member::Secret));
+    }
+    secret
 }
 
 /// The fields that differ, in the order of the text.

@@ -245,7 +245,12 @@ impl Repository {
         let point = if let Some(at) = at {
             let mut best: Option<(Timestamp, &RecoveryPoint)> = None;
             for point in committed().filter(regular) {
-                let ended = self.vault.manifest(cx, point).await?.manifest.ended_at;
+                let ended = match self.vault.manifest(cx, point).await {
+                    Ok(found) => found.manifest.ended_at,
+                    Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+                    // As in a list: what cannot be read cannot be restored.
+                    Err(_) => continue,
+                };
                 if ended <= at && best.is_none_or(|(other, _)| other <= ended) {
                     best = Some((ended, point));
                 }

@@ -98,7 +98,8 @@ pub(crate) fn compare(
                 if absent.is_empty() { &mut found.ignorable } else { &mut found.unverifiable };
             *counter += 1;
         } else {
-            let fields = field_changes(&a, &b, &secret_pointers([&resource, &actual]));
+            let fields =
+                field_changes(&a, &b, &secret_pointers(rules, [(&resource, &a), (&actual, &b)]));
             found.deviation(rules, &resource, false, fields);
         }
     }

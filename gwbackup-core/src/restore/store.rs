@@ -58,7 +58,15 @@ impl RecordStore for VaultRecords {
         if stored { Ok(()) } else { Err(failure) }
     }
 
+    /// A copy that does not answer may hold the last records: without them a run would be taken up
+    /// at the wrong place.
     async fn load(&self, cx: &Context) -> Result<Vec<Vec<u8>>> {
+        if let Some(place) = self.vault.places.iter().find(|place| !place.is_ready()) {
+            let message = "a copy that may hold the end of the journal is not available";
+            return Err(Error::new(ErrorKind::Unavailable, message)
+                .on(place.sink())
+                .help("bring it back, or leave it out if it is lost for good"));
+        }
         let mut records = Vec::new();
         for number in 1.. {
             let name = journal_name(self.run, number)?;

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     Action, Change, ChangeNo, HandleName, Key, Resolved, Resource, Rules, Scope, Side, Snapshot,
-    There,
+    There, absent_places,
 };
 use crate::plan::{
     Draft, Index, Located, Matching, Places, PlannedPlaces, Translator, moved_under,
@@ -278,8 +278,14 @@ impl World {
         let Some(resource) = material.backup.get(&change.key)? else { return Ok(None) };
         let (document, pending) = self.translator(false).write(&resource)?;
         let key = self.key_of(change);
-        let parent = resource.parent.map(|parent| self.there(&parent).unwrap_or(parent));
-        Ok(Some(Resolved { resource: Resource { key, parent, document, ..resource }, pending }))
+        let parent = resource.parent.clone().map(|parent| self.there(&parent).unwrap_or(parent));
+        let mut resource = Resource { key, parent, document, ..resource };
+        if !matches!(change.action, Action::Create | Action::Undelete)
+            && let Some(live) = material.live.get(change.target_key())?
+        {
+            keep_absent(&mut resource, &live)?;
+        }
+        Ok(Some(Resolved { resource, pending }))
     }
 
     /// What was there before the run, in the handles that things have now.
@@ -296,6 +302,28 @@ impl World {
         let key = again.or_else(moved).unwrap_or_else(|| key.clone());
         Ok(Some(Resolved { resource: Resource { key, parent, document, ..resource }, pending }))
     }
+}
+
+/// A value that the backup does not have is neither compared nor cleared: what stands in the target
+/// stays, and where nothing stands nothing is put.
+fn keep_absent(resource: &mut Resource, live: &Resource) -> Result<()> {
+    let not_here =
+        |resource: &Resource, at: &str| absent_places(resource).any(|pointer| pointer == at);
+    let absent: Vec<String> = absent_places(resource).map(str::to_owned).collect();
+    for pointer in absent {
+        if not_here(live, &pointer) {
+            // Only the target itself could keep it; the mark tells it so.
+            continue;
+        }
+        resource.marks.retain(|mark| mark.at.pointer != pointer);
+        if let Some(value) = live.document.get(&pointer) {
+            resource.document = resource.document.with_member(&pointer, value)?;
+            resource.marks.extend(live.marks.iter().filter(|m| m.at.pointer == pointer).cloned());
+        } else {
+            resource.document = resource.document.without([&pointer]);
+        }
+    }
+    Ok(())
 }
 
 /// Places of the backup's things, in a run.
