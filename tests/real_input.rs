@@ -100,7 +100,7 @@ async fn generated_sets_come_back_without_a_difference() {
     }
 }
 
-/// The generator's lines, read by serde_json alone: kind, id, and everything else as text.
+/// The generator's lines, read by `serde_json` alone: kind, id, and everything else as text.
 fn lines(path: &Path) -> BTreeMap<(String, String), String> {
     #[derive(serde::Deserialize)]
     struct Line<'a> {

@@ -1,5 +1,7 @@
 //! A step fails, at every place of a long plan.
 
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+
 mod common;
 #[path = "common/scenario.rs"]
 mod scenario;
@@ -76,8 +78,8 @@ async fn undisturbed(scene: &Scene) -> usize {
     assert_same(&scene.structure(&gateway), &scene.wanted, "undisturbed");
     let again = restore.plan(&scene.bench.cx).await.unwrap();
     assert!(again.plan().is_empty(), "{:#?}", again.plan().steps);
-    let count = steps.lock().unwrap().0.len();
-    count
+
+    steps.lock().unwrap().0.len()
 }
 
 async fn every_step(

@@ -1,5 +1,7 @@
 //! The process dies, at every place of a run, and another carries on.
 
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+
 mod common;
 #[path = "common/scenario.rs"]
 mod scenario;
@@ -73,8 +75,7 @@ async fn killed_everywhere(character: Character, fault: Fault, deny: Option<u64>
     let end = if deny.is_some() { RunStatus::RolledBack } else { RunStatus::Success };
     assert_eq!(whole.status, end, "{:?}", whole.failures);
     let wanted = scene.structure(&gateway);
-    let mut killed = 0;
-    for j in (1_u64..).step_by(stride) {
+    for (killed, j) in (1_u64..).step_by(stride).enumerate() {
         let name = format!("k{j}");
         let when = format!("{character:?}, {fault:?}, record {j}");
         let gateway = character.drifted(&name);
@@ -85,10 +86,9 @@ async fn killed_everywhere(character: Character, fault: Fault, deny: Option<u64>
             assert!(killed >= 2, "{when}");
             break;
         };
-        killed += 1;
         let run = newest_run(&repository, &scene, &name).await.unwrap();
         let target = denying(&gateway, deny);
-        let resumed = repository.resume(cx, run, target.clone(), &options()).await;
+        let resumed = repository.resume(cx, run, Arc::clone(&target) as _, &options()).await;
         let report = match resumed {
             Ok(outcome) => outcome.report,
             Err(error) => {

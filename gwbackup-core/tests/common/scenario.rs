@@ -1,6 +1,13 @@
 //! Gateways that have drifted far from their backup, and a reader that knows nothing of the
 //! library's own comparison.
 
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test uses a part; a failure here fails the test"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -111,8 +118,8 @@ fn lose_service(gateway: &MemoryGateway, service: &Resource) {
         .collect();
     let ids: Vec<String> = routes.iter().map(|key| key.id.last().into_owned()).collect();
     for plugin in of_kind(gateway, "plugin") {
-        let route = plugin.document.text("/route/id").map(|id| id.into_owned());
-        let owner = plugin.document.text("/service/id").map(|id| id.into_owned());
+        let route = plugin.document.text("/route/id").map(std::borrow::Cow::into_owned);
+        let owner = plugin.document.text("/service/id").map(std::borrow::Cow::into_owned);
         if owner.as_deref() == Some(&id) || route.is_some_and(|route| ids.contains(&route)) {
             gateway.remove(&plugin.key);
         }
