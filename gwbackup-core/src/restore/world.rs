@@ -60,10 +60,10 @@ impl Material {
             if change.action != Action::Delete {
                 by_key.insert(change.key.clone(), change.no);
             }
-            if !matches!(change.action, Action::Create | Action::Undelete) {
-                by_target.insert(change.target_key().clone(), change.no);
-            } else {
+            if matches!(change.action, Action::Create | Action::Undelete) {
                 created.entry(root_of(&change.key).to_owned()).or_default().push(change.no);
+            } else {
+                by_target.insert(change.target_key().clone(), change.no);
             }
         }
         let matched = matching.pairs().iter().map(|(own, there)| (there.clone(), own.clone()));

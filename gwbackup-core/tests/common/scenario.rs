@@ -1,6 +1,8 @@
 //! Gateways that have drifted far from their backup, and a reader that knows nothing of the
 //! library's own comparison.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
