@@ -140,3 +140,49 @@ macro_rules! on_each {
 on_each!(killed_at_every_record, FAIL, None, 1);
 on_each!(killed_right_after_a_record, Fault::LoseAnswer, None, 3);
 on_each!(killed_at_every_record_of_a_roll_back, FAIL, Some(9), 1);
+
+/// The vendor stops answering in the middle of a run, and comes back for the one that carries on.
+async fn vendor_dies(character: Character, fault: Fault, stride: usize) {
+    let scene = Scene::new(character).await;
+    let cx = &scene.bench.cx;
+    let before = scene.structure(&character.drifted("before"));
+    let mut undone = 0;
+    for k in (2_u64..).step_by(stride) {
+        let name = format!("v{k}");
+        let when = format!("{character:?}, {fault:?}, call {k}");
+        let gateway = character.drifted(&name);
+        let target = Arc::new(gateway.clone());
+        let prepared = scene.restore(target.clone()).await.plan(cx).await.unwrap();
+        let faults = Faults::from_nth(k, fault);
+        gateway.faults(faults.clone());
+        let first = prepared.apply(cx, &options()).await;
+        gateway.faults(Faults::none());
+        if faults.calls() < k {
+            assert!(undone > 3, "{when}");
+            break;
+        }
+        let run = newest_run(&scene.repository, &scene, &name).await.unwrap();
+        let resumed = scene.repository.resume(cx, run, target, &options()).await.unwrap().report;
+        if resumed.status == RunStatus::Success {
+            // All was written, and only the reading back met the fault.
+            assert!(first.is_err(), "{when}");
+            assert_same(&scene.structure(&gateway), &scene.wanted, &when);
+            break;
+        }
+        assert_eq!(resumed.status, RunStatus::RolledBack, "{when}: {:?}", resumed.failures);
+        assert_same(&scene.structure(&gateway), &before, &when);
+        undone += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_vendor_that_dies_meets_a_roll_back_when_it_is_back() {
+    vendor_dies(Character::Aws, Fault::Fail(ErrorKind::Unavailable), 31).await;
+    vendor_dies(Character::Kong, Fault::Fail(ErrorKind::Unavailable), 31).await;
+}
+
+#[tokio::test]
+async fn a_vendor_whose_answers_are_lost_meets_a_roll_back_when_it_is_back() {
+    vendor_dies(Character::Aws, Fault::LoseAnswer, 29).await;
+    vendor_dies(Character::Composite, Fault::LoseAnswer, 29).await;
+}

@@ -361,7 +361,8 @@ impl Places for Back {
         }
         let gone = material.by_target.get(key).is_some_and(|no| {
             let action = material.changes.get(no).map(|change| change.action);
-            action == Some(Action::Delete) && progress.applied.contains(no)
+            let perhaps = progress.applied.contains(no) || progress.doubtful.contains(no);
+            action == Some(Action::Delete) && perhaps
         });
         if gone { Located::Nowhere } else { Located::AsItIs }
     }

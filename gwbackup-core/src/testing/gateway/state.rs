@@ -236,7 +236,7 @@ impl State {
     pub(super) fn undelete(&mut self, key: &Key) -> Result<Done> {
         let law = self.law(&key.kind)?;
         let thing = self.lingering.get(key).cloned().ok_or_else(|| missing(key))?;
-        self.check_links(law, key, thing.parent.as_ref(), &thing.document)?;
+        // What it names may be gone meanwhile: it comes back as it was.
         self.check_unique(law, key, thing.parent.as_ref(), &thing.document)?;
         self.lingering.remove(key);
         self.store(key, thing.parent, thing.document, thing.hidden);

@@ -38,9 +38,11 @@ fn members(rules: &[(&str, Member)]) -> Vec<MemberRule> {
 
 /// The table of the Kong-like vendor.
 pub(super) fn kong() -> Schema {
-    use Member::{Default, Secret, Unordered, Volatile};
+    use Member::{Default, ReadOnly, Secret, Unordered, Volatile};
     let stamped = |mut spec: KindSpec, more: &[(&str, Member)]| {
-        spec.members = members(&[("/updated_at", Volatile), ("/tags", Unordered)]);
+        // The id stands in the address; a thing found under another id keeps that.
+        spec.members =
+            members(&[("/id", ReadOnly), ("/updated_at", Volatile), ("/tags", Unordered)]);
         spec.members.extend(members(more));
         spec
     };

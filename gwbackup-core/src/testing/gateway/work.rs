@@ -203,6 +203,10 @@ impl<'a> Work<'a> {
         if let Some(key) = self.address(change, Some(after))?
             && let Some(live) = self.gateway.look(&key).await?
         {
+            if change.there.as_ref() == Some(&live.key) {
+                // It was never deleted: what names it finds it under its old name.
+                self.made.insert(change.key.clone(), live.key.clone());
+            }
             let outcome = self.converge(change, &live, after, false).await?;
             return Ok(self.begun(change, outcome));
         }
