@@ -14,7 +14,7 @@ const LEVELS: &[(&str, &[&str])] = &[
     ("ground", &["error", "clock", "observe", "context"]),
     ("model", &["model"]),
     ("seams", &["source", "target", "crypt", "sink", "sort", "whole_file", "jsonl", "connect"]),
-    ("stored form", &["archive", "catalog", "policy", "plan", "vault"]),
+    ("stored form", &["archive", "catalog", "plan", "policy", "vault"]),
     ("operations", &["backup", "verify", "restore", "drift", "preflight"]),
     ("reports", &["report"]),
     ("entry", &["repository"]),
@@ -26,7 +26,7 @@ const BESIDE: &str = "testing";
 /// What these must not know, whatever their level: they decide, and neither ask nor act.
 const PURE: &[(&str, &[&str])] = &[
     ("model", &["context", "observe"]),
-    ("plan", &["context", "observe", "clock", "source", "target", "sink", "crypt", "archive"]),
+    ("plan", &["context", "observe", "clock", "source", "target", "sink", "archive"]),
 ];
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
