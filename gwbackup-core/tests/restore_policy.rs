@@ -1,5 +1,7 @@
 //! What a plan may do, what it must not, and what needs consent.
 
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+
 mod common;
 #[path = "common/scenario.rs"]
 mod scenario;
