@@ -249,17 +249,17 @@ async fn a_finished_run_is_turned_round_once() {
         let gateway = character.drifted("target");
         let before = scene.structure(&gateway);
         let target = Arc::new(gateway.clone());
-        let prepared = scene.restore(target.clone()).await.plan(cx).await.unwrap();
+        let prepared = scene.restore(Arc::clone(&target) as _).await.plan(cx).await.unwrap();
         let outcome = prepared.apply(cx, &options()).await.unwrap();
         let run = outcome.report.run.unwrap();
-        let back = scene.repository.roll_back(cx, run, target.clone(), &options()).await.unwrap();
+        let back = scene.repository.roll_back(cx, run, Arc::clone(&target) as _, &options()).await.unwrap();
         assert_eq!(back.report.status, RunStatus::RolledBack, "{:?}", back.report.failures);
         assert_eq!(back.report.compare.different, 0, "{:?}", back.report.compare.differences);
         assert_same(&scene.structure(&gateway), &before, &format!("{character:?}"));
-        let again = scene.repository.roll_back(cx, run, target.clone(), &options()).await;
+        let again = scene.repository.roll_back(cx, run, Arc::clone(&target) as _, &options()).await;
         assert_eq!(again.unwrap_err().kind(), ErrorKind::Refused);
         // What was made again under other ids is still known by what it is.
-        let prepared = scene.restore(target.clone()).await.plan(cx).await.unwrap();
+        let prepared = scene.restore(Arc::clone(&target) as _).await.plan(cx).await.unwrap();
         assert!(!prepared.plan().is_blocked(), "{:?}", prepared.plan().blocked);
         let outcome = prepared.apply(cx, &options()).await.unwrap();
         assert_eq!(outcome.report.status, RunStatus::Success, "{:?}", outcome.report.failures);

@@ -152,7 +152,7 @@ async fn vendor_dies(character: Character, fault: Fault, stride: usize) {
         let when = format!("{character:?}, {fault:?}, call {k}");
         let gateway = character.drifted(&name);
         let target = Arc::new(gateway.clone());
-        let prepared = scene.restore(target.clone()).await.plan(cx).await.unwrap();
+        let prepared = scene.restore(Arc::clone(&target) as _).await.plan(cx).await.unwrap();
         let faults = Faults::from_nth(k, fault);
         gateway.faults(faults.clone());
         let first = prepared.apply(cx, &options()).await;
