@@ -2,6 +2,8 @@
 
 mod codes;
 mod damage;
+#[cfg(unix)]
+mod interrupt;
 mod secrecy;
 mod story;
 
