@@ -56,6 +56,10 @@ pub(crate) struct Global {
     /// What this machine remembers; default: the platform's folder for state
     #[arg(long, global = true, value_name = "DIR", env = "GWBACKUP_STATE")]
     pub(crate) state: Option<PathBuf>,
+    /// Write to this repository although nothing here proves its id: only after comparing the id
+    /// with what `init` printed
+    #[arg(long, global = true, value_name = "ID")]
+    pub(crate) trust_new: Option<String>,
     /// Results as JSON on stdout; the last line is the result
     #[arg(long, global = true)]
     pub(crate) json: bool,
