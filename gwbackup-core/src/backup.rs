@@ -20,7 +20,7 @@ use crate::catalog::{
     BackupFacts, Catalog as _, CopyResult, EventDraft, EventKind, EventOutcome, FileKind,
     SignedFile, State,
 };
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, millis};
 use crate::context::Context;
 use crate::crypt::{DataKey, KeyPurpose, StateDigest, Suite, hex, random, uuid_v7};
 use crate::error::{Error, ErrorKind, Result};
@@ -122,8 +122,10 @@ pub struct BackupReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why_full: Option<String>,
     /// When the capture began.
+    #[serde(serialize_with = "millis")]
     pub started_at: Timestamp,
     /// When it ended.
+    #[serde(serialize_with = "millis")]
     pub ended_at: Timestamp,
 }
 
