@@ -191,6 +191,13 @@ fn toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         let message = e.message().lines().next().unwrap_or("malformed");
+        // A value that stands in the wrong place may be a secret.
+        let message = match message.rsplit_once(", expected ") {
+            Some((_, expected)) if !message.starts_with("unknown field") => {
+                format!("this value does not fit, expected {expected}")
+            }
+            _ => message.to_owned(),
+        };
         Error::invalid(format!("line {line}, column {column}: {message}"))
             .on(path.display())
             .help("correct the file; docs/configuration.md shows every member")

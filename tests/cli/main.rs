@@ -1,9 +1,11 @@
 //! The reference command line, run as its users run it.
 
 mod codes;
+mod configuration;
 mod damage;
 #[cfg(unix)]
 mod interrupt;
+mod options;
 mod secrecy;
 mod story;
 
