@@ -1,5 +1,14 @@
 //! The reference command line, run as its users run it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::similar_names,
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::too_many_lines,
+    reason = "a test fails by panicking, and its texts are short"
+)]
+
 mod codes;
 mod configuration;
 mod damage;
