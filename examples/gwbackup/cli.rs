@@ -56,6 +56,10 @@ pub(crate) struct Global {
     /// What this machine remembers; default: the platform's folder for state
     #[arg(long, global = true, value_name = "DIR", env = "GWBACKUP_STATE")]
     pub(crate) state: Option<PathBuf>,
+    /// Write to this repository although nothing here proves its id: only after comparing the id
+    /// with what `init` printed
+    #[arg(long, global = true, value_name = "ID")]
+    pub(crate) trust_new: Option<String>,
     /// Results as JSON on stdout; the last line is the result
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -65,7 +69,7 @@ pub(crate) struct Global {
     /// Why, for the audit log
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// Consent to what would be asked before a gateway is written
+    /// Consent to what would be asked before a gateway is written; needed without a terminal
     #[arg(long, global = true)]
     pub(crate) yes: bool,
     /// Say what would be written, and write nothing
@@ -351,6 +355,7 @@ pub(crate) struct Consent {
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// The run's id; `status` shows those that are open
+    #[arg(value_parser = run_id)]
     pub(crate) run: Uuid,
     /// The gateway, where it is to be reached otherwise than then
     #[arg(long, value_name = "GATEWAY")]
@@ -378,6 +383,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("a tag is NAME=VALUE".to_owned()),
     }
+}
+
+fn run_id(text: &str) -> Result<Uuid, String> {
+    text.parse().map_err(|_| "this is no run's id; `restore` and `status` show it".to_owned())
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {

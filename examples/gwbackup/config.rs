@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use gwbackup::catalog::RepositoryId;
-use gwbackup::connect::CopySpec;
+use gwbackup::connect::{CopySpec, Settings};
 use gwbackup::model::Key;
+use gwbackup::policy::Policy;
 use gwbackup::restore::Plan;
 use gwbackup::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +26,8 @@ pub(crate) struct Config {
     key: Vec<KeyEntry>,
     #[serde(default)]
     pub(crate) gateway: BTreeMap<String, GatewayEntry>,
+    #[serde(default)]
+    pub(crate) policy: Policy,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,6 +56,27 @@ pub(crate) struct GatewayEntry {
     pub(crate) url: String,
     pub(crate) app: Option<String>,
     pub(crate) env: Option<String>,
+    token: Option<Secret>,
+    ca: Option<String>,
+    import_hook: Option<Vec<String>>,
+}
+
+impl GatewayEntry {
+    /// What the gateway's connector is told besides the URL: `token`, `ca`, and `import_hook` as a
+    /// JSON array.
+    pub(crate) async fn settings(&self) -> Result<Settings> {
+        let mut settings = Settings::new();
+        if let Some(token) = &self.token {
+            settings = settings.with("token", token.resolve().await?);
+        }
+        if let Some(ca) = &self.ca {
+            settings = settings.with("ca", ca.as_str());
+        }
+        if let Some(words) = &self.import_hook {
+            settings = settings.with("import_hook", serde_json::json!(words).to_string());
+        }
+        Ok(settings)
+    }
 }
 
 impl Config {
@@ -165,8 +191,15 @@ fn toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         let message = e.message().lines().next().unwrap_or("malformed");
+        // A value that stands in the wrong place may be a secret.
+        let message = match message.rsplit_once(", expected ") {
+            Some((_, expected)) if !message.starts_with("unknown field") => {
+                format!("this value does not fit, expected {expected}")
+            }
+            _ => message.to_owned(),
+        };
         Error::invalid(format!("line {line}, column {column}: {message}"))
             .on(path.display())
-            .help("correct the file; `docs` of the command line lists its members")
+            .help("correct the file; docs/configuration.md shows every member")
     })
 }

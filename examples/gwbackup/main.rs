@@ -13,6 +13,7 @@ mod output;
 mod progress;
 #[cfg(feature = "kong")]
 mod quickstart;
+mod secret;
 mod session;
 mod table;
 

@@ -92,7 +92,8 @@ impl Session {
             return Err(Error::invalid("no repository is named")
                 .help("give --repo URL, or a configuration with [[copy]]"));
         }
-        let mut builder = Repository::builder().state(self.state()?);
+        let mut builder =
+            Repository::builder().state(self.state()?).policy(self.config.policy.clone());
         for copy in copies {
             builder = builder.copy(copy);
         }
@@ -102,7 +103,14 @@ impl Session {
         if let Some(id) = self.config.repository()? {
             builder = builder.expect(id);
         }
+        if let Some(id) = &self.global.trust_new {
+            builder = builder.trust_new(id.parse()?);
+        }
         let repository = builder.open(&self.cx).await?;
+        if self.global.verbose > 0 {
+            let copies = repository.copies().len();
+            self.output.say(format_args!("repository {} on {copies} copies", repository.id()));
+        }
         if !self.global.quiet {
             for warning in repository.warnings() {
                 self.output.say(format_args!("warning: {warning}"));
@@ -120,14 +128,21 @@ impl Session {
         self.entry(gateway).map_or(gateway, |entry| entry.url.as_str())
     }
 
+    async fn settings(&self, gateway: &str) -> Result<Settings> {
+        match self.entry(gateway) {
+            Some(entry) => entry.settings().await,
+            None => Ok(Settings::new()),
+        }
+    }
+
     /// A gateway to read.
     pub(crate) async fn source(&self, gateway: &str) -> Result<Arc<dyn Source>> {
-        self.connectors.source(self.address(gateway), &Settings::new()).await
+        self.connectors.source(self.address(gateway), &self.settings(gateway).await?).await
     }
 
     /// A gateway to write.
     pub(crate) async fn target(&self, gateway: &str) -> Result<Arc<dyn Target>> {
-        self.connectors.target(self.address(gateway), &Settings::new()).await
+        self.connectors.target(self.address(gateway), &self.settings(gateway).await?).await
     }
 
     /// Asks before a gateway is written.

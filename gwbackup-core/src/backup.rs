@@ -20,7 +20,7 @@ use crate::catalog::{
     BackupFacts, Catalog as _, CopyResult, EventDraft, EventKind, EventOutcome, FileKind,
     SignedFile, State,
 };
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, millis};
 use crate::context::Context;
 use crate::crypt::{DataKey, KeyPurpose, StateDigest, Suite, hex, random, uuid_v7};
 use crate::error::{Error, ErrorKind, Result};
@@ -36,6 +36,9 @@ pub(crate) use base::{Base, choose};
 const GAPS: usize = 1000;
 /// How long a backup may be in progress.
 const DEADLINE: Duration = Duration::from_hours(6);
+
+/// Characters of an application's or environment's name.
+const LONGEST_NAME: usize = 60;
 
 /// Which kind of backup is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -54,9 +57,10 @@ pub enum BackupType {
 /// What a backup is to be.
 #[derive(Debug, Clone, Default)]
 pub struct BackupOptions {
-    /// Whose gateway. Required.
+    /// Whose gateway. Required: 1 to 60 characters, no slash, backslash or control character, not
+    /// dots alone, no space at an end.
     pub application: String,
-    /// Which stage of it. Required.
+    /// Which stage of it. Required, as the application is.
     pub environment: String,
     /// Which kind is wanted.
     pub kind: BackupType,
@@ -120,8 +124,10 @@ pub struct BackupReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why_full: Option<String>,
     /// When the capture began.
+    #[serde(serialize_with = "millis")]
     pub started_at: Timestamp,
     /// When it ended.
+    #[serde(serialize_with = "millis")]
     pub ended_at: Timestamp,
 }
 
@@ -204,10 +210,8 @@ pub(crate) async fn run(
     options: &BackupOptions,
 ) -> Result<BackupReport> {
     vault.writable()?;
-    if options.application.is_empty() || options.environment.is_empty() {
-        return Err(Error::invalid("a backup needs an application and an environment")
-            .help("give both, for example --app shop --env prod"));
-    }
+    check_name("application", &options.application)?;
+    check_name("environment", &options.environment)?;
     let description = source.describe(cx).await?;
     let (base, why_full) = choose(vault, cx, source.as_ref(), &description, options).await?;
     let kind = if base.is_some() { "incremental" } else { "full" };
@@ -241,6 +245,28 @@ pub(crate) async fn run(
             Err(e)
         }
     }
+}
+
+/// `Invalid` for what cannot name an application or an environment: it becomes part of paths, of
+/// `latest:APP/ENV`, and of what people read on a terminal.
+fn check_name(what: &str, name: &str) -> Result<()> {
+    let refused = |why: String| {
+        let help = "write a short name, for example --app shop --env prod";
+        Err(Error::invalid(format!("the {what} {why}")).help(help))
+    };
+    if name.trim().is_empty() {
+        return refused("is missing".to_owned());
+    }
+    if name.chars().count() > LONGEST_NAME {
+        return refused(format!("has more than {LONGEST_NAME} characters"));
+    }
+    if name.contains(['/', '\\']) || name.chars().all(|c| c == '.') {
+        return refused("looks like a path".to_owned());
+    }
+    if name.chars().any(char::is_control) || name.trim() != name {
+        return refused("holds control characters, or space at an end".to_owned());
+    }
+    Ok(())
 }
 
 /// What a backup is called and when it began.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub use jiff::Timestamp;
+use serde::Serializer;
 
 /// The wall clock of a run.
 #[async_trait]
@@ -39,4 +40,9 @@ impl Clock for SystemClock {
 /// `time` as every stored document writes it: RFC 3339, UTC, milliseconds.
 pub fn rfc3339(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// [`rfc3339`], for members of what is serialized.
+pub(crate) fn millis<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*time))
 }

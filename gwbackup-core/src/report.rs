@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::clock::{Timestamp, rfc3339};
+use crate::clock::{Timestamp, millis, rfc3339};
 use crate::model::{Finding, Key, Verdict};
 use crate::plan::{Decision, Item, Summary};
 use crate::restore::{Comparison, Plan, RunReport, RunStatus};
@@ -72,8 +72,10 @@ pub struct RestoreReport {
     /// The backup of the target before the run: with it the run can be turned round.
     pub safety: Option<Uuid>,
     /// When it began.
+    #[serde(serialize_with = "millis")]
     pub started_at: Timestamp,
     /// When it ended.
+    #[serde(serialize_with = "millis")]
     pub ended_at: Timestamp,
 }
 

@@ -142,6 +142,8 @@ async fn an_auditor_sees_everything_but_secrets() {
             let sealed = Says::Absent(Absence::Sealed);
             seen.0 += resource.marks.iter().filter(|mark| mark.says == sealed).count();
             let shown = serde_json::to_string(&Shown::new(&resource, true).unwrap()).unwrap();
+            let masks = shown.matches("\"(secret)\"").count();
+            assert_eq!(masks, resource.marks.iter().filter(|mark| mark.says == sealed).count());
             seen.1.push(resource.document.as_str().to_owned() + &shown);
             true
         })

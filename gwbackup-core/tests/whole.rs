@@ -86,3 +86,21 @@ async fn an_aws_like_gateway_is_restored_into_an_empty_one() {
     assert!(again.plan().is_empty(), "{:#?}", again.plan().steps);
     assert!(made.resources > 50);
 }
+
+#[tokio::test]
+async fn what_names_no_gateway_is_refused_before_anything_is_written() {
+    let bench = Bench::new(1).await;
+    let repository = bench.open().await;
+    let gateway = MemoryGateway::kong_like();
+    let events = repository.events(&bench.cx).await.unwrap().len();
+    let long = "x".repeat(61);
+    for name in ["", " ", ".", "..", "../x", "a/b", "a\\b", "a\u{7}", " a", long.as_str()] {
+        for (app, env) in [(name, "prod"), ("shop", name)] {
+            let backup = repository.backup(Arc::new(gateway.clone()));
+            let error = backup.application(app).environment(env).run(&bench.cx).await.unwrap_err();
+            assert_eq!(error.kind(), gwbackup_core::ErrorKind::Invalid, "{name:?}");
+            assert!(!error.to_string().chars().any(char::is_control));
+        }
+    }
+    assert_eq!(repository.events(&bench.cx).await.unwrap().len(), events);
+}

@@ -140,6 +140,35 @@ fn rules_of_a_mapping_that_are_not_known_yet_are_64() {
     }
 }
 
+/// A restore that replaced the large file by a small one, whose roll back finds a full disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_roll_back_that_fails_is_17_and_can_be_resumed() {
+    let world = World::with_backup();
+    std::fs::write(world.path("tiny.yml"), "_format_version: '3.0'\n").unwrap();
+    world.run(&["backup", "tiny.yml", "--app", "tiny", "--env", "prod"]).ends(0);
+    let done = world
+        .run(
+            &["restore", "latest:tiny/prod", "--onto", "kong.yml", "--yes", "--json"]
+                .into_iter()
+                .chain(["--prune", "--prune-limit", "100"])
+                .collect::<Vec<_>>(),
+        )
+        .ends(0)
+        .json();
+    let run = done["run"].as_str().unwrap();
+    world.run(&["resume", run, "--yes", "--json"]).fails(15, "over");
+    let small = world.files(&["kong.yml"]);
+    let result = limited(&world, 90, &["rollback", run, "--yes", "--json"]).ends(17).json();
+    assert_eq!(result["status"], "RollbackIncomplete");
+    assert_eq!(world.files(&["kong.yml"]), small);
+    let result = world.run(&["resume", run, "--yes", "--json"]).ends(16).json();
+    assert_eq!((&result["status"], &result["run"]), (&"RolledBack".into(), &run.into()));
+    world.run(&["drift", "kong.yml", "latest:shop/prod", "--detailed-exitcode", "--json"]).ends(0);
+    world.run(&["rollback", run, "--yes", "--json"]).fails(15, "already");
+    world.run(&["audit", "verify"]).ends(0);
+}
+
 /// A shell in which no file may grow beyond `blocks` of 512 bytes.
 #[cfg(target_os = "linux")]
 fn limited(world: &World, blocks: u32, arguments: &[&str]) -> Ran {

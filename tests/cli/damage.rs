@@ -56,6 +56,55 @@ fn a_key_without_the_right_to_secrets_does_not_restore() {
     restore_with(&world, &reader, 12, "key");
 }
 
+/// A key of a type that is a secret: what was written while it was away, it does not open.
+#[test]
+fn a_key_that_was_away_at_the_backup_is_told_so() {
+    let world = World::empty();
+    let second = world.text("keys/second");
+    let owner = world.text("keys/key");
+    world.run(&["init", "--kit", "keys/kit", "--key", &owner, "--key", &second]).ends(0);
+    world.back_up("full").ends(0);
+    restore_with(&world, &second, 12, "keys of this type must be given when a backup is made");
+    let kong = world.text("kong.yml");
+    world
+        .run(&["backup", &kong, "--app", "x", "--env", "y", "--key", &owner, "--key", &second])
+        .ends(0);
+    world.run(&["restore", "latest", "--onto", "n.yml", "--yes", "--key", &second]).ends(0);
+}
+
+#[test]
+fn a_reader_sees_everything_but_secrets_and_restores_nothing() {
+    let world = World::empty();
+    let identity = gwbackup::crypt::AgeIdentity::generate().unwrap();
+    std::fs::write(world.path("keys/reader"), identity.to_text().unwrap().as_str()).unwrap();
+    restore_only_for_owner(&world.path("keys/reader"));
+    let reader = format!("age-file://{}?rights=content,meta", world.text("keys/reader"));
+    let owner = world.text("keys/key");
+    world.run(&["init", "--kit", "keys/kit", "--key", &owner, "--key", &reader]).ends(0);
+    // The reader is not there when backups are made.
+    let first = world.back_up("full").ends(0).json();
+    let text = std::fs::read_to_string(world.path("kong.yml")).unwrap();
+    std::fs::write(world.path("kong.yml"), text.replace("- /settle\n", "- /elsewhere\n")).unwrap();
+    world.back_up("auto").ends(0);
+
+    let alone = |arguments: &[&str]| {
+        let mut command = world.command(&["--key", &reader, "--json"]);
+        crate::Ran::from(command.args(arguments).output().unwrap())
+    };
+    assert_eq!(alone(&["list"]).ends(0).json().as_array().unwrap().len(), 2);
+    let first = first["id"].as_str().unwrap();
+    let diff = alone(&["diff", first, "latest"]).ends(0).json();
+    assert_eq!(diff["changed"][0]["kind"], "route");
+    for reveal in [&["show", "latest", "keyauth_credential"][..], &["show", "latest", "*"]] {
+        let (shown, asked) = (alone(reveal), alone(&[reveal, &["--reveal-secrets"]].concat()));
+        let whole = world.run(&[reveal, &["--reveal-secrets", "--json"]].concat()).ends(0);
+        assert_eq!(shown.ends(0).json(), asked.ends(0).json(), "there is nothing to reveal");
+        assert_ne!(whole.json(), alone(reveal).json(), "the owner sees more");
+    }
+    restore_with(&world, &reader, 12, "right");
+    assert!(!world.path("new.yml").exists());
+}
+
 #[test]
 fn a_key_inside_a_copy_is_15() {
     let world = World::empty();

@@ -1,7 +1,20 @@
 //! The reference command line, run as its users run it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::similar_names,
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::too_many_lines,
+    reason = "a test fails by panicking, and its texts are short"
+)]
+
 mod codes;
+mod configuration;
 mod damage;
+#[cfg(unix)]
+mod interrupt;
+mod options;
 mod secrecy;
 mod story;
 

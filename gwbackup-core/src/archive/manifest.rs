@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, millis};
 use crate::crypt::Suite;
 use crate::model::{Gap, Handles, Kind, Schema};
 
@@ -60,10 +60,10 @@ pub struct Manifest {
     /// Whether all was read.
     pub capture: Capture,
     /// When the capture began.
-    #[serde(with = "stamp")]
+    #[serde(serialize_with = "millis")]
     pub started_at: Timestamp,
     /// When it ended.
-    #[serde(with = "stamp")]
+    #[serde(serialize_with = "millis")]
     pub ended_at: Timestamp,
     /// 1, 2, ... of this backup.
     pub revision: u32,
@@ -173,24 +173,4 @@ pub struct StoredDescription {
     pub schema: Schema,
     /// The manifest's sealed members, so that archive and key alone describe themselves.
     pub details: Details,
-}
-
-/// Times as RFC 3339 in UTC with milliseconds.
-mod stamp {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::clock::{Timestamp, rfc3339};
-
-    pub(super) fn serialize<S: Serializer>(
-        time: &Timestamp,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&rfc3339(*time))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Timestamp, D::Error> {
-        Timestamp::deserialize(deserializer)
-    }
 }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::Trust;
 use super::signed::{FileKind, SignedFile, misread};
 use super::trust::Role;
-use crate::clock::{Timestamp, rfc3339};
+use crate::clock::{Timestamp, millis};
 use crate::context::Context;
 use crate::crypt::{Sealed, Signer, SignerId, SmallSeal, uuid_v7};
 use crate::error::{Error, ErrorKind, Result};
@@ -350,10 +350,6 @@ struct Waiting {
     after: Option<String>,
     #[serde(flatten)]
     content: Content,
-}
-
-fn millis<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&rfc3339(*time))
 }
 
 /// Writes and reads the entries of one repository's log.

@@ -133,9 +133,10 @@ impl BackupView {
 }
 
 impl Shown {
-    /// The form for people: secrets masked, unless `reveal`.
+    /// The form for people: secrets masked, unless `reveal`; those that the key given has no right to
+    /// are masked always.
     pub fn new(resource: &Resource, reveal: bool) -> Result<Self> {
-        let document = if reveal { resource.document.clone() } else { masked(resource)? };
+        let document = masked(resource, reveal)?;
         let document = serde_json::value::RawValue::from_string(document.as_str().to_owned())
             .map_err(|_| Error::corrupt("a stored document is no JSON").on(&resource.key))?;
         Ok(Self {
@@ -147,13 +148,13 @@ impl Shown {
     }
 }
 
-fn masked(resource: &Resource) -> Result<Document> {
+fn masked(resource: &Resource, reveal: bool) -> Result<Document> {
     let mask = format!("\"{}\"", crate::plan::MASK);
     let values: Vec<(String, String)> = resource
         .marks
         .iter()
         .filter(|mark| match mark.says {
-            Says::Secret => true,
+            Says::Secret => !reveal,
             Says::Absent(why) => why == crate::model::Absence::Sealed,
         })
         .map(|mark| (mark.at.pointer.clone(), mask.clone()))

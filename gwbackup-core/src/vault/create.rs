@@ -135,6 +135,9 @@ impl NewRepository {
 
     /// Everything that would make the new repository unsafe.
     async fn check(&self, cx: &Context) -> Result<()> {
+        if self.copies.is_empty() {
+            return Err(no_copy());
+        }
         if self.keys.is_empty() {
             return Err(Error::new(ErrorKind::KeyUnavailable, "a repository needs a key")
                 .help("give one with --key, for example key-file:///path/gwbackup.key"));

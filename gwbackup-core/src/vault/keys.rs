@@ -130,6 +130,9 @@ pub(crate) async fn unwrap(
             }
         }
     }
+    if let Some(error) = left_out(cx, trust, providers, &wraps, context.purpose).await? {
+        return Err(error);
+    }
     let message = format!("no key given here opens it (right `{}`)", right.as_str());
     let error = Error::new(ErrorKind::KeyUnavailable, message)
         .help("give a key of this repository that has the right");
@@ -143,6 +146,44 @@ pub(crate) async fn unwrap(
         ),
         None => error,
     })
+}
+
+/// Why the keys given here open none of a backup's wraps, where that is known: there is no key, or
+/// one has the right and its secret was not at hand when the wraps were made.
+async fn left_out(
+    cx: &Context,
+    trust: &Trust,
+    providers: &[Arc<dyn KeyProvider>],
+    wraps: &[Wrap],
+    purpose: KeyPurpose,
+) -> Result<Option<Error>> {
+    if providers.is_empty() {
+        return Ok(Some(
+            Error::new(ErrorKind::KeyUnavailable, "no key is given")
+                .help("give one with --key, for example key-file:///path/gwbackup.key"),
+        ));
+    }
+    if wraps.is_empty() || !matches!(purpose, KeyPurpose::Archive | KeyPurpose::Secrets) {
+        return Ok(None);
+    }
+    let right = purpose.right();
+    let mut absent = None;
+    for recipient in trust.current().recipients.iter().filter(|r| r.rights.contains(&right)) {
+        if provider_of(cx, providers, recipient).await?.is_none() {
+            continue;
+        }
+        if wraps.iter().any(|wrap| wrap.entry(&recipient.id, recipient.version).is_some()) {
+            return Ok(None);
+        }
+        absent = Some(recipient);
+    }
+    Ok(absent.map(|recipient| {
+        let message = "the backup was not made for this key; keys of this type must be given \
+                       when a backup is made";
+        Error::new(ErrorKind::KeyUnavailable, message)
+            .on(&recipient.id)
+            .help("open it with a key that was given then, and give all keys from now on")
+    }))
 }
 
 /// Valid wraps of a key, by generation; the sinks may each lack some.
