@@ -13,6 +13,7 @@ mod header;
 mod index;
 pub(crate) mod line;
 mod manifest;
+mod marks;
 mod reader;
 mod record;
 mod scan;

@@ -1,6 +1,7 @@
 //! Resources as lines of an archive, and back.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -8,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::marks::Marks;
 use super::secrets::{TokenDecoder, TokenEncoder};
 use crate::error::{Error, Result};
 use crate::model::{
-    Absence, Attachment, Document, Edit, Id, Key, Kind, Mark, Matcher, Part, Resource, Revision,
-    Rules, Says, apply_edits,
+    Absence, Attachment, Document, Edit, Id, Key, Kind, Resource, Revision, Rules, Says,
+    apply_edits,
 };
 
 /// What stands in a document where a secret belongs.
@@ -30,8 +32,8 @@ struct Names<'a> {
 /// What stands behind it.
 #[derive(Serialize)]
 struct Rest<'a> {
-    #[serde(skip_serializing_if = "<[Mark]>::is_empty")]
-    marks: &'a [Mark],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    marks: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rev: Option<&'a Revision>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,8 +63,8 @@ struct Read<'a> {
     parent: Option<Key>,
     #[serde(borrow, default)]
     doc: Option<&'a RawValue>,
-    #[serde(default)]
-    marks: Vec<Mark>,
+    #[serde(borrow, default)]
+    marks: Option<&'a RawValue>,
     #[serde(default)]
     rev: Option<Revision>,
     #[serde(default)]
@@ -106,11 +108,14 @@ impl LineWriter {
             return Err(Error::invalid("a resource whose secrets are sealed cannot be stored")
                 .on(&resource.key));
         }
-        let holes = holes(resource.document.as_str(), &resource.marks);
-        if holes.is_empty() {
-            return write(resource, resource.document.as_str(), &mut self.line);
-        }
         let text = resource.document.as_str();
+        if resource.marks.is_empty() {
+            return write(resource, text, &mut self.line);
+        }
+        let holes = Marks::of(&resource.marks)?.secrets(text);
+        if holes.is_empty() {
+            return write(resource, text, &mut self.line);
+        }
         let mut edits = Vec::with_capacity(holes.len());
         for hole in holes {
             self.encoder.encode(text[hole.clone()].as_bytes(), &mut self.secrets)?;
@@ -157,8 +162,10 @@ fn write(resource: &Resource, document: &str, line: &mut Vec<u8>) -> Result<()> 
             data: BASE64_STANDARD.encode(&a.bytes).into(),
         })
         .collect();
+    let marks = Some(resource.marks.as_slice()).filter(|marks| !marks.is_empty());
+    let marks = marks.map(Marks::of).transpose()?;
     let rest = Rest {
-        marks: &resource.marks,
+        marks: marks.as_ref().map(|marks| marks.json()),
         rev: resource.revision.as_ref(),
         owner: resource.owner.as_ref(),
         att,
@@ -172,26 +179,6 @@ fn write(resource: &Resource, document: &str, line: &mut Vec<u8>) -> Result<()> 
         *brace = b',';
     }
     Ok(())
-}
-
-/// The values that are secret, in text order; of nested ones the outer.
-fn holes(text: &str, marks: &[Mark]) -> Vec<std::ops::Range<usize>> {
-    let secret: Vec<&str> = marks
-        .iter()
-        .filter(|mark| mark.says == Says::Secret && mark.at.part == Part::Value)
-        .map(|mark| mark.at.pointer.as_str())
-        .collect();
-    let mut found: Vec<std::ops::Range<usize>> = Vec::new();
-    if secret.is_empty() {
-        return found;
-    }
-    Matcher::new(&secret).visit(text, |hit| {
-        let inner = found.last().is_some_and(|last| hit.value.start < last.end);
-        if !inner && secret.contains(&hit.pointer) {
-            found.push(hit.value);
-        }
-    });
-    found
 }
 
 /// Reads a line. Without its secrets each becomes [`Absence::Sealed`].
@@ -210,10 +197,13 @@ pub(crate) fn read(line: &[u8], secrets: Option<&[u8]>) -> Result<Line> {
         return Ok(Line::Gone(key));
     }
     let doc = read.doc.ok_or_else(|| Error::corrupt("a stored line has no document").on(&key))?;
-    let mut marks = read.marks;
+    let shared = read.marks.map(Marks::read).transpose().map_err(|e| e.on(&key))?;
+    let mut marks = shared.as_ref().map(|marks| marks.list().to_vec()).unwrap_or_default();
     let document = match secrets {
-        Some([]) if marks.is_empty() => Document::stored(doc.get()),
-        Some(secrets) => fill(&key, doc.get(), &marks, secrets)?,
+        Some(secrets) => {
+            let holes = shared.map(|marks| marks.secrets(doc.get())).unwrap_or_default();
+            fill(&key, doc.get(), holes, secrets)?
+        }
         None => {
             for mark in &mut marks {
                 if mark.says == Says::Secret {
@@ -248,8 +238,7 @@ pub(crate) fn read(line: &[u8], secrets: Option<&[u8]>) -> Result<Line> {
 }
 
 /// Puts the secrets back into their holes.
-fn fill(key: &Key, text: &str, marks: &[Mark], secrets: &[u8]) -> Result<Document> {
-    let holes = holes(text, marks);
+fn fill(key: &Key, text: &str, holes: Vec<Range<usize>>, secrets: &[u8]) -> Result<Document> {
     let mut tokens = TokenDecoder::new(secrets);
     let mut edits = Vec::with_capacity(holes.len());
     for hole in holes {
@@ -262,25 +251,31 @@ fn fill(key: &Key, text: &str, marks: &[Mark], secrets: &[u8]) -> Result<Documen
     if !tokens.is_empty() {
         return Err(Error::corrupt("the archive holds a secret that no line names").on(key));
     }
+    if edits.is_empty() {
+        return Ok(Document::stored(text));
+    }
     Ok(Document::stored(apply_edits(text, edits)))
 }
 
 /// How many secrets a line names, for the archive's reader.
 pub(crate) fn secret_count(line: &[u8]) -> Result<usize> {
-    if !contains(line, br#""is":"secret""#) {
-        return Ok(0);
+    /// What counts: the rest is not looked at.
+    #[derive(Deserialize)]
+    struct Counted<'a> {
+        #[serde(borrow, default)]
+        doc: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        marks: Option<&'a RawValue>,
     }
     let malformed = || Error::corrupt("a stored line is malformed");
-    let read: Read<'_> = serde_json::from_slice(line).map_err(|_| malformed())?;
-    Ok(read.doc.map_or(0, |doc| holes(doc.get(), &read.marks).len()))
-}
-
-/// Whether `line` holds `wanted`: cheap, since most lines name no secret.
-fn contains(line: &[u8], wanted: &[u8]) -> bool {
-    let Some((first, rest)) = wanted.split_first() else { return true };
-    line.iter().enumerate().any(|(at, byte)| {
-        byte == first && line.get(at + 1..).is_some_and(|after| after.starts_with(rest))
-    })
+    let line = std::str::from_utf8(line).map_err(|_| malformed())?;
+    // Most lines name none, and the standard library searches text fast.
+    if !line.contains(r#""is":"secret""#) {
+        return Ok(0);
+    }
+    let read: Counted<'_> = serde_json::from_str(line).map_err(|_| malformed())?;
+    let (Some(doc), Some(marks)) = (read.doc, read.marks) else { return Ok(0) };
+    Ok(Marks::read(marks)?.secrets(doc.get()).len())
 }
 
 /// The digest of one resource in the state digest: of its line with secrets in place, without the
@@ -299,6 +294,7 @@ pub(crate) fn digest(rules: &Rules, resource: &Resource, buffer: &mut Vec<u8>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Mark;
 
     fn resource(text: &str, marks: Vec<Mark>) -> Resource {
         let key = Key::new(Kind::known("consumer"), Id::new("a/b").unwrap());

@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 /// Bytes of the longest number that gives a token's length.
 const LENGTH: usize = 5;
 
+/// Bytes of the shortest token that compression is tried on: a frame's own header eats what there is
+/// to gain on shorter ones, and a try costs more than all else that is done with them.
+const WORTH_IT: usize = 64;
+
 /// Writes tokens. Each is compressed alone, so that its stored length tells nothing about how it
 /// compares with text that somebody else chose.
 pub struct TokenEncoder {
@@ -35,9 +39,11 @@ impl TokenEncoder {
             return Err(Error::invalid("a secret is larger than 65 MiB"));
         }
         self.packed.clear();
-        self.packed.reserve(zstd::zstd_safe::compress_bound(token.len()));
-        self.zstd.compress_to_buffer(token, &mut *self.packed)?;
-        let packed = self.packed.len() < token.len();
+        if token.len() >= WORTH_IT {
+            self.packed.reserve(zstd::zstd_safe::compress_bound(token.len()));
+            self.zstd.compress_to_buffer(token, &mut *self.packed)?;
+        }
+        let packed = (1..token.len()).contains(&self.packed.len());
         let bytes = if packed { self.packed.as_slice() } else { token };
         let mut number = bytes.len() * 2 + usize::from(packed);
         while number >= 0x80 {
