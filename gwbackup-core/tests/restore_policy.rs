@@ -252,7 +252,11 @@ async fn a_finished_run_is_turned_round_once() {
         let prepared = scene.restore(Arc::clone(&target) as _).await.plan(cx).await.unwrap();
         let outcome = prepared.apply(cx, &options()).await.unwrap();
         let run = outcome.report.run.unwrap();
-        let back = scene.repository.roll_back(cx, run, Arc::clone(&target) as _, &options()).await.unwrap();
+        let back = scene
+            .repository
+            .roll_back(cx, run, Arc::clone(&target) as _, &options())
+            .await
+            .unwrap();
         assert_eq!(back.report.status, RunStatus::RolledBack, "{:?}", back.report.failures);
         assert_eq!(back.report.compare.different, 0, "{:?}", back.report.compare.differences);
         assert_same(&scene.structure(&gateway), &before, &format!("{character:?}"));

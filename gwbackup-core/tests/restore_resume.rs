@@ -146,8 +146,7 @@ async fn vendor_dies(character: Character, fault: Fault, stride: usize) {
     let scene = Scene::new(character).await;
     let cx = &scene.bench.cx;
     let before = scene.structure(&character.drifted("before"));
-    let mut undone = 0;
-    for k in (2_u64..).step_by(stride) {
+    for (undone, k) in (2_u64..).step_by(stride).enumerate() {
         let name = format!("v{k}");
         let when = format!("{character:?}, {fault:?}, call {k}");
         let gateway = character.drifted(&name);
@@ -171,7 +170,6 @@ async fn vendor_dies(character: Character, fault: Fault, stride: usize) {
         }
         assert_eq!(resumed.status, RunStatus::RolledBack, "{when}: {:?}", resumed.failures);
         assert_same(&scene.structure(&gateway), &before, &when);
-        undone += 1;
     }
 }
 
