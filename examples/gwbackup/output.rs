@@ -97,6 +97,7 @@ impl Output {
     }
 
     /// Words for people.
+    #[expect(clippy::unused_self, reason = "said by whoever writes the results, too")]
     pub(crate) fn say(self, text: impl std::fmt::Display) {
         // Nobody can be told that stderr is gone.
         let _ = writeln!(std::io::stderr().lock(), "{text}");

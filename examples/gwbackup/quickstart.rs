@@ -33,7 +33,7 @@ pub(crate) async fn run(session: &Session, arguments: Quickstart) -> Result<Outc
             "the tour writes to its own directory only; leave --dry-run out",
         ));
     }
-    let tour = Tour::new(session, dir)?;
+    let tour = Tour::new(session, dir);
     let repository = tour.prepare().await?;
     let first = tour.first_backup(&repository).await?;
     tour.change(&repository).await?;
@@ -52,10 +52,10 @@ struct Tour<'a> {
 }
 
 impl<'a> Tour<'a> {
-    fn new(session: &'a Session, dir: PathBuf) -> Result<Self> {
+    fn new(session: &'a Session, dir: PathBuf) -> Self {
         let (cx, output) = (&session.cx, session.output);
         let file = dir.join("kong.yml");
-        Ok(Self { cx, output, file, dir, began: cx.now() })
+        Self { cx, output, file, dir, began: cx.now() }
     }
 
     /// A line of the story.
@@ -165,7 +165,7 @@ impl<'a> Tour<'a> {
         let rest = gateway::ruined(&text)?;
         let (before, after) = (text.lines().count(), rest.lines().count());
         std::fs::write(&self.file, rest)?;
-        self.tell(format_args!("   {} lines of {before} are left in the file:", after));
+        self.tell(format_args!("   {after} lines of {before} are left in the file:"));
         self.tell("   no service, no route, no plugin, no upstream");
         Ok(())
     }

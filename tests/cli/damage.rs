@@ -186,7 +186,7 @@ fn verify_names_what_is_damaged_on_which_copy() {
     assert_eq!(failures.len(), 1);
     assert_eq!(failures[0]["kind"], "damaged");
     assert!(failures[0]["copy"].as_str().unwrap().ends_with("/b"));
-    assert!(failures[0]["object"].as_str().unwrap().ends_with(".gwb"));
+    assert!(failures[0]["object"].as_str().unwrap().contains(".gwb"));
     // The other copy is whole, and enough.
     world.run(&["restore", "latest", "--onto", "new.yml", "--yes"]).ends(0);
 }

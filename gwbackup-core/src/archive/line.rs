@@ -199,19 +199,16 @@ pub(crate) fn read(line: &[u8], secrets: Option<&[u8]>) -> Result<Line> {
     let doc = read.doc.ok_or_else(|| Error::corrupt("a stored line has no document").on(&key))?;
     let shared = read.marks.map(Marks::read).transpose().map_err(|e| e.on(&key))?;
     let mut marks = shared.as_ref().map(|marks| marks.list().to_vec()).unwrap_or_default();
-    let document = match secrets {
-        Some(secrets) => {
-            let holes = shared.map(|marks| marks.secrets(doc.get())).unwrap_or_default();
-            fill(&key, doc.get(), holes, secrets)?
-        }
-        None => {
-            for mark in &mut marks {
-                if mark.says == Says::Secret {
-                    mark.says = Says::Absent(Absence::Sealed);
-                }
+    let document = if let Some(secrets) = secrets {
+        let holes = shared.map(|marks| marks.secrets(doc.get())).unwrap_or_default();
+        fill(&key, doc.get(), holes, secrets)?
+    } else {
+        for mark in &mut marks {
+            if mark.says == Says::Secret {
+                mark.says = Says::Absent(Absence::Sealed);
             }
-            Document::stored(doc.get())
         }
+        Document::stored(doc.get())
     };
     let attachments = read
         .att

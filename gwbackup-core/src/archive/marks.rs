@@ -55,7 +55,7 @@ impl Marks {
     fn new(list: Vec<Mark>) -> Result<Self> {
         let json = to_raw_value(&list).map_err(|_| Error::invalid("the marks cannot be stored"))?;
         let secret = Matcher::new(pointers(&list));
-        Ok(Self { json, secret, list })
+        Ok(Self { list, json, secret })
     }
 
     pub(super) fn list(&self) -> &[Mark] {
