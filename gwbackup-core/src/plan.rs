@@ -6,6 +6,8 @@ mod index;
 mod matching;
 mod order;
 mod select;
+#[cfg(test)]
+mod tests;
 mod translate;
 
 use std::collections::{BTreeMap, BTreeSet};

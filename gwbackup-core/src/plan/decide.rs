@@ -1,6 +1,6 @@
 //! What happens to each resource.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use super::diff::{FieldChange, field_changes, secret_pointers};
 use super::index::{Head, Index, is_assigned};
@@ -42,8 +42,8 @@ pub(crate) struct Decider<'a> {
     soft_deleted: &'a BTreeSet<Key>,
     /// Newcomers that our own steps made: they may go without `prune`.
     ours: &'a BTreeSet<Key>,
-    /// Whether equal text may mean another thing: a key changed, or something that the server names
-    /// will be made.
+    /// Whether equal text may mean another thing: a key or the gateway's own name changed, or
+    /// something that the server names will be made.
     moved: bool,
     decided: Decided,
 }
@@ -61,8 +61,11 @@ impl<'a> Decider<'a> {
             matching.there(&head.key).is_none()
                 && sides.rules.spec(&head.key.kind).is_some_and(is_assigned_by_server)
         };
-        let moved = matching.rekeyed() || sides.desired.heads().iter().any(named_by_server);
-        let decided = Decided::default();
+        let moved = matching.rekeyed()
+            || sides.desired.gateway != sides.actual.gateway
+            || sides.desired.heads().iter().any(named_by_server);
+        let mut decided = Decided::default();
+        decided.summary.adopt = matching.adopted;
         Self { sides, matching, options, selected, soft_deleted, ours, moved, decided }
     }
 
@@ -420,12 +423,12 @@ impl<'a> Decider<'a> {
             return Ok(());
         }
         let sides = self.sides;
-        let candidates: HashSet<&Key> = self.matching.ambiguous.values().flatten().collect();
         let gone: Vec<&Head> = sides
             .actual
             .heads()
             .iter()
-            .filter(|head| !self.matching.is_taken(&head.key) && !candidates.contains(&head.key))
+            .filter(|head| !self.matching.is_taken(&head.key))
+            .filter(|head| !self.matching.is_contested(&head.key))
             .collect();
         let mut pruned = 0_usize;
         let mut going: HashMap<&Key, Option<Action>> = HashMap::new();
