@@ -1,6 +1,6 @@
 //! The match pass: which resource of the backup is which resource of the target.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::index::{Head, Index, Taken, is_assigned, is_in_scope};
 use super::translate::{InPlace, Located, Places, Translator};
@@ -302,7 +302,7 @@ fn match_content(
     }
     let mut pairs = Vec::new();
     {
-        let placed = PlannedPlaces { matching: found, actual: sides.actual };
+        let placed = PlannedPlaces { matching: found, actual: sides.actual, renewed: None };
         let ours = sides.ours(&placed);
         for (head, resource, _, parent) in open {
             let content = ours.content(resource)?;
@@ -321,10 +321,15 @@ fn match_content(
 pub(crate) struct PlannedPlaces<'a> {
     pub(crate) matching: &'a Matching,
     pub(crate) actual: &'a Index,
+    /// Keys in the backup of what gets a new name from the server, though it has one.
+    pub(crate) renewed: Option<&'a BTreeSet<Key>>,
 }
 
 impl Places for PlannedPlaces<'_> {
     fn locate(&self, key: &Key, handle: &HandleName) -> Located {
+        if self.renewed.is_some_and(|renewed| renewed.contains(key)) {
+            return Located::Nowhere;
+        }
         let Some(there) = self.matching.there(key) else { return Located::Nowhere };
         if *handle == HandleName::id() {
             return Located::At(there.id.last().into_owned());

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{
-    Document, HandleName, HandleSpec, Id, Kind, KindSpec, Member, MemberRule, MemorySnapshot, Part,
-    RefSpec, Replace, Resource, Role, Schema, Within,
+    Cause, Document, Gap, HandleName, HandleSpec, Handles, Id, Kind, KindSpec, Member, MemberRule,
+    MemorySnapshot, Part, Place, RefSpec, Reference, Replace, Resource, Role, Schema, TextScan, To,
+    Within,
 };
 use crate::{Error, ErrorKind};
 
@@ -143,4 +144,106 @@ fn what_is_adopted_is_counted() {
     let options = PlanOptions { existing: Existing::Adopt, ..PlanOptions::default() };
     let summary = plan_of(&backup, &live, &options).unwrap().summary;
     assert_eq!((summary.adopt, summary.unchanged, summary.writes()), (1, 1, 0));
+}
+
+#[test]
+fn whatever_names_a_replaced_thing_is_written_too() {
+    let plan = ("plan/p", r#"{"apis":["a1"]}"#);
+    let backup = snapshot(&[("api/a1", r#"{"protocol":"HTTP"}"#), plan]);
+    let live = snapshot(&[("api/a1", r#"{"protocol":"WS"}"#), plan]);
+    let decided = plan_of(&backup, &live, &PlanOptions::default()).unwrap();
+    assert_eq!(decision(&decided, "api/a1"), Decision::Do(Action::Replace));
+    assert_eq!(decision(&decided, "plan/p"), Decision::Do(Action::Update));
+    let skip = PlanOptions { only: vec!["api".parse().unwrap()], ..PlanOptions::default() };
+    let decided = plan_of(&backup, &live, &skip).unwrap();
+    let Decision::Blocked(why) = decision(&decided, "api/a1") else { panic!("{decided:?}") };
+    assert!(why.contains("plan/p needs it"), "{why}");
+    assert!(decided.changes.is_empty() && decided.links.is_empty());
+    assert_eq!((decided.summary.replace, decided.summary.blocked), (0, 1));
+}
+
+#[test]
+fn a_replacement_that_takes_others_along_is_blocked() {
+    let (route, path) = (("route/a1/r1", r#"{"path":"/a"}"#), ("path/p", r#"{"service":"s1"}"#));
+    let things = |protocol: &str| {
+        let document = format!(r#"{{"protocol":"{protocol}"}}"#);
+        snapshot(&[("api/a1", &document), route, ("service/s1", &document), path])
+    };
+    let decided = plan_of(&things("a"), &things("b"), &PlanOptions::default()).unwrap();
+    let Decision::Blocked(why) = decision(&decided, "api/a1") else { panic!("{decided:?}") };
+    assert!(why.contains("route/a1/r1 would go with it"), "{why}");
+    let Decision::Blocked(why) = decision(&decided, "service/s1") else { panic!("{decided:?}") };
+    assert!(why.contains("path/p needs it"), "{why}");
+}
+
+#[test]
+fn a_name_that_nobody_gives_up_blocks() {
+    let backup = snapshot(&[("service/s1", r#"{"name":"a"}"#), ("service/s2", r#"{"name":"b"}"#)]);
+    let live = snapshot(&[("service/s1", r#"{"name":"b"}"#), ("service/s2", r#"{"name":"c"}"#)]);
+    let decided = plan_of(&backup, &live, &PlanOptions::default()).unwrap();
+    assert_eq!(decided.summary.update, 2, "s1 sets the name free");
+    let only = PlanOptions { only: vec!["service/s2".parse().unwrap()], ..PlanOptions::default() };
+    let decided = plan_of(&backup, &live, &only).unwrap();
+    let Decision::Blocked(why) = decision(&decided, "service/s2") else { panic!("{decided:?}") };
+    assert!(why.starts_with("the name is held by service/s1"), "{why}");
+}
+
+#[test]
+fn nothing_goes_that_has_unseen_things_below_it() {
+    let gap = |kind: Option<&'static str>, under: Option<&str>| Gap {
+        kind: kind.map(Kind::known),
+        under: under.map(|id| Id::new(id).unwrap()),
+        cause: Cause::Denied,
+        detail: "denied".to_owned(),
+    };
+    let backup = snapshot(&[("api/a1", "{}"), ("route/a1/r1", "{}")]);
+    let options = PlanOptions { prune: true, prune_limit: 100, ..PlanOptions::default() };
+    for (gap, blocked) in [
+        (gap(Some("route"), Some("a2")), 1),
+        (gap(None, Some("a2/x")), 1),
+        (gap(Some("route"), None), 1),
+        (gap(Some("plan"), None), 0),
+        (gap(None, Some("a1")), 0),
+    ] {
+        let live = snapshot(&[("api/a1", "{}"), ("api/a2", "{}"), ("route/a1/r1", "{}")]);
+        let live = live.with_gaps(vec![gap.clone()]);
+        let summary = plan_of(&backup, &live, &options).unwrap().summary;
+        assert_eq!((summary.blocked, summary.delete), (blocked, 1 - blocked), "{gap:?}");
+    }
+}
+
+/// Text that names something outside.
+#[derive(Debug)]
+struct Outside;
+
+impl TextScan for Outside {
+    fn references(&self, resource: &Resource) -> Vec<Reference> {
+        let value = resource.document.text("/role").map(std::borrow::Cow::into_owned);
+        let outside = |value| Reference {
+            at: Place::value("/role"),
+            to: To::External { class: "role".to_owned(), value },
+            role: Role::Needs,
+        };
+        value.map(outside).into_iter().collect()
+    }
+
+    fn handles(&self, _: &Handles, _: &Resource) -> Handles {
+        Handles::new()
+    }
+}
+
+#[test]
+fn what_lies_outside_is_named_once() {
+    let mut schema = rules().schema().as_ref().clone();
+    schema.text = Some(Arc::new(Outside));
+    let rules = Rules::new(Arc::new(schema));
+    let role = r#"{"role":"admin"}"#;
+    let backup = snapshot(&[("plan/p1", role), ("plan/p2", role), ("plan/p3", role)]);
+    let live = snapshot(&[("plan/p3", role)]);
+    let (options, none) = (PlanOptions::default(), BTreeSet::new());
+    let made = draft(&rules, &backup, &live, &options, &IdMap::default(), &none, &none).unwrap();
+    let findings = made.findings();
+    assert_eq!(findings.len(), 1);
+    assert_eq!((findings[0].subject.as_str(), findings[0].verdict), ("admin", Verdict::Warning));
+    assert!(findings[0].detail.starts_with("role: named by 2 "), "{}", findings[0].detail);
 }

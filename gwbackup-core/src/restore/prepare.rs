@@ -121,6 +121,15 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
             .on(point.visible_name()));
     }
     let found = vault.manifest(cx, &point).await?;
+    let backup_partial = found.manifest.capture == Capture::Partial;
+    if options.prune && backup_partial {
+        return Err(Error::refused(
+            "a part of the gateway is missing in this backup, so nothing \
+                                   can be called superfluous",
+        )
+        .on(point.visible_name())
+        .help("choose a complete backup, or restore without deleting (`--prune`)"));
+    }
     let backup = vault.view_of(cx, &found).await?;
     let description = target.describe(cx).await?;
     let kept = kept_map(vault, cx, &found.details.gateway, &target.address()).await?;
@@ -140,7 +149,8 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
     let world = World::new(Arc::new(made.material), Progress::default());
     let numbers: Vec<_> = changes.iter().map(|change| change.no).collect();
     let states = world.around(&numbers, false);
-    let findings = target.validate(cx, &description, &changes, &states).await?;
+    let mut findings = target.validate(cx, &description, &changes, &states).await?;
+    findings.extend(made.findings);
     let steps = steps(&arranged, &made.items);
     let (mut blocked, mut left) = (Vec::new(), Vec::new());
     let mut left_alone = BTreeSet::new();
@@ -163,7 +173,7 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
         backup: point.backup,
         backup_name: point.visible_name(),
         backup_digest: found.details.state_digest.clone(),
-        backup_partial: found.manifest.capture == Capture::Partial,
+        backup_partial,
         source: found.details.gateway.clone(),
         target: target.address(),
         target_digest: safety.details.state_digest.clone(),
@@ -197,6 +207,7 @@ struct Made {
     summary: Summary,
     links: Vec<Links>,
     selected: BTreeSet<Key>,
+    findings: Vec<Finding>,
 }
 
 fn material(
@@ -217,8 +228,9 @@ fn material(
         &BTreeSet::new(),
     )?;
     let selected = std::mem::take(&mut made.selected);
+    let findings = made.findings();
     let (material, items, summary, links) = Material::new(rules, backup, live, made);
-    Ok(Made { material, items, summary, links, selected })
+    Ok(Made { material, items, summary, links, selected, findings })
 }
 
 fn unselected(world: &World, selected: &BTreeSet<Key>) -> Result<Vec<Key>> {

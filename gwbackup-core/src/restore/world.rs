@@ -314,8 +314,10 @@ impl Places for Forward {
         };
         match made {
             Some(there) => of_made(&there, handle),
-            None => PlannedPlaces { matching: &material.matching, actual: &material.actual }
-                .locate(key, handle),
+            None => {
+                let (matching, actual) = (&material.matching, &material.actual);
+                PlannedPlaces { matching, actual, renewed: None }.locate(key, handle)
+            }
         }
     }
 }
