@@ -115,7 +115,7 @@ impl<'a> Decider<'a> {
 
     /// What will be replaced and then bear another name: whatever names it must be written, too.
     fn renewed(&self) -> Result<BTreeSet<Key>> {
-        let (sides, matching) = (self.sides, self.matching);
+        let sides = self.sides;
         let mut renewed = BTreeSet::new();
         let may_be = |head: &&Head| {
             let selected = self.selected.is_none_or(|s| s.keys.contains(&head.key));
