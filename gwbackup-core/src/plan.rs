@@ -4,8 +4,11 @@ mod decide;
 mod diff;
 mod index;
 mod matching;
+mod object;
 mod order;
 mod select;
+#[cfg(test)]
+mod tests;
 mod translate;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::{Action, Change, Group, IdMap, Key, Rules, Snapshot, Undo};
+use crate::model::{Action, Change, Finding, Group, IdMap, Key, Rules, Snapshot, Undo, Verdict};
 
 pub use diff::{FieldChange, MASK};
 pub use select::Selector;
@@ -150,7 +153,16 @@ pub struct Summary {
 
 impl Summary {
     fn count(&mut self, decision: &Decision) {
-        let counter = match decision {
+        *self.counter(decision) += 1;
+    }
+
+    fn discount(&mut self, decision: &Decision) {
+        let counter = self.counter(decision);
+        *counter = counter.saturating_sub(1);
+    }
+
+    fn counter(&mut self, decision: &Decision) -> &mut u64 {
+        match decision {
             Decision::Do(Action::Create) => &mut self.create,
             Decision::Do(Action::Update) => &mut self.update,
             Decision::Do(Action::Replace) => &mut self.replace,
@@ -162,8 +174,7 @@ impl Summary {
             Decision::Blocked(_) => &mut self.blocked,
             Decision::Ambiguous(_) => &mut self.ambiguous,
             Decision::CannotRestore(_) => &mut self.cannot_restore,
-        };
-        *counter += 1;
+        }
     }
 
     /// How many resources are written.
@@ -206,6 +217,20 @@ pub(crate) fn draft(
     let decided = all.run()?;
     let selected = selected.map(|selected| selected.keys).unwrap_or_default();
     Ok(Draft { decided, desired, actual, matching, selected })
+}
+
+impl Draft {
+    /// What a person should look at before the restore.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        let outside = self.decided.outside.iter().map(|((class, value), count)| {
+            let detail = format!(
+                "{class}: named by {count} of the resources to write, and outside the gateway: see \
+                 that it exists there"
+            );
+            Finding::new(value, Verdict::Warning, detail)
+        });
+        outside.collect()
+    }
 }
 
 /// One write, for people and scripts.

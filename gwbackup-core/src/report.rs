@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::clock::{Timestamp, millis, rfc3339};
 use crate::model::{Finding, Key, Verdict};
 use crate::plan::{Decision, Item, Summary};
-use crate::restore::{Comparison, Plan, RunReport, RunStatus};
+use crate::restore::{About, Comparison, RunReport, RunStatus};
 
 /// Whether traffic may go back to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ pub struct RestoreReport {
     pub source: String,
     /// The gateway that was written.
     pub target: String,
-    /// What the plan decided; empty for a run that was taken up again.
+    /// What the plan decided.
     pub summary: Summary,
     /// Resources that the plan left, with the reason.
     pub left: Vec<Item>,
@@ -80,22 +80,20 @@ pub struct RestoreReport {
 }
 
 impl RestoreReport {
-    /// The report of a run that was just carried out; `plan` is none for one that was taken up
-    /// again.
-    pub(crate) fn new(plan: Option<&Plan>, run: &RunReport) -> Self {
-        let left = plan.map(|plan| plan.left.clone()).unwrap_or_default();
+    /// The report of a run.
+    pub(crate) fn new(about: About, run: &RunReport) -> Self {
         let mut report = Self {
             schema: "gwbackup.go-live/1".to_owned(),
             verdict: GoLive::Go,
             reasons: Vec::new(),
             run: run.run,
             status: run.status,
-            backup: plan.map(|plan| plan.backup),
-            backup_name: plan.map(|plan| plan.backup_name.clone()).unwrap_or_default(),
-            source: plan.map(|plan| plan.source.clone()).unwrap_or_default(),
-            target: plan.map(|plan| plan.target.clone()).unwrap_or_default(),
-            summary: plan.map(|plan| plan.summary.clone()).unwrap_or_default(),
-            left,
+            backup: Some(about.backup),
+            backup_name: about.backup_name,
+            source: about.source,
+            target: about.target,
+            summary: about.summary,
+            left: about.left,
             applied: run.applied,
             compare: run.compare.clone(),
             checks: run.checks.clone(),
@@ -105,11 +103,12 @@ impl RestoreReport {
             started_at: run.started,
             ended_at: run.ended,
         };
-        report.judge();
+        report.judge(run.unread.as_deref());
         report
     }
 
-    fn judge(&mut self) {
+    /// `unread`: why the target could not be read back.
+    fn judge(&mut self, unread: Option<&str>) {
         let mut bad = Vec::new();
         let mut doubtful = Vec::new();
         match self.status {
@@ -122,7 +121,13 @@ impl RestoreReport {
             RunStatus::Cancelled => bad.push("the restore was stopped before its end".to_owned()),
         }
         for deviation in self.compare.differences.iter().take(20) {
-            let what = if deviation.missing { "is missing" } else { "differs" };
+            let what = match deviation.fields.as_slice() {
+                _ if deviation.missing => "is missing",
+                [only] if only.at.is_empty() && only.from.as_deref() == Some("absent") => {
+                    "is still there"
+                }
+                _ => "differs",
+            };
             bad.push(format!("{}{} {what}", deviation.key, called(deviation.name.as_ref())));
         }
         if self.compare.different > 20 {
@@ -135,6 +140,10 @@ impl RestoreReport {
                 Verdict::Failed => bad.push(text),
                 Verdict::Warning | Verdict::Unknown => doubtful.push(text),
             }
+        }
+        if let Some(why) = unread {
+            doubtful
+                .push(format!("the target could not be read back, so nothing is proven: {why}"));
         }
         if self.compare.unverifiable > 0 {
             let count = self.compare.unverifiable;
@@ -157,7 +166,12 @@ impl RestoreReport {
         self.reasons.append(&mut doubtful);
         if self.reasons.is_empty() {
             let compared = self.compare.equal + self.compare.ignorable;
-            self.reasons.push(format!("all {compared} resources are as in the backup"));
+            let all = if self.summary.skipped == 0 { "all " } else { "" };
+            self.reasons.push(format!("{all}{compared} resources are as in the backup"));
+        }
+        if self.summary.skipped > 0 {
+            let count = self.summary.skipped;
+            self.reasons.push(format!("{count} resources were left as they are"));
         }
     }
 

@@ -18,4 +18,4 @@ pub use journal::RunStatus;
 pub use prepare::Plan;
 
 pub(crate) use apply::carry_on;
-pub(crate) use prepare::{EndFacts, Order, Ready, prepare, resume};
+pub(crate) use prepare::{About, EndFacts, Order, Ready, prepare, resume};

@@ -1,17 +1,18 @@
 //! What happens to each resource.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::diff::{FieldChange, field_changes, secret_pointers};
+use super::diff::{FieldChange, MASK, field_changes, secret_pointers};
 use super::index::{Head, Index, is_assigned};
 use super::matching::{Matching, PlannedPlaces, Sides};
+use super::object::object;
 use super::select::{Selected, label};
 use super::translate::Translator;
 use super::{Decision, Existing, Item, PlanOptions, Summary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    Absence, Action, Change, ChangeNo, Gap, Key, KindSpec, Member, Place, Replace, Resource,
-    Restore, Role, Says, To, Undo, absent_places,
+    Absence, Action, Cause, Change, ChangeNo, Gap, Key, Kind, KindSpec, Member, Place, RefSpec,
+    Replace, Resource, Restore, Role, Says, To, Undo, absent_places,
 };
 
 /// All decisions of a plan.
@@ -21,6 +22,8 @@ pub(crate) struct Decided {
     pub(crate) changes: Vec<Change>,
     pub(crate) links: Vec<Links>,
     pub(crate) summary: Summary,
+    /// What the written resources name outside the gateway (class and value), and how many do.
+    pub(crate) outside: BTreeMap<(String, String), u64>,
 }
 
 /// What a change has to do with other resources: by keys of the backup, and of the target.
@@ -42,8 +45,8 @@ pub(crate) struct Decider<'a> {
     soft_deleted: &'a BTreeSet<Key>,
     /// Newcomers that our own steps made: they may go without `prune`.
     ours: &'a BTreeSet<Key>,
-    /// Whether equal text may mean another thing: a key changed, or something that the server names
-    /// will be made.
+    /// Whether equal text may mean another thing: a key or the gateway's own name changed, or
+    /// something that the server names will be made.
     moved: bool,
     decided: Decided,
 }
@@ -61,15 +64,21 @@ impl<'a> Decider<'a> {
             matching.there(&head.key).is_none()
                 && sides.rules.spec(&head.key.kind).is_some_and(is_assigned_by_server)
         };
-        let moved = matching.rekeyed() || sides.desired.heads().iter().any(named_by_server);
-        let decided = Decided::default();
+        let moved = matching.rekeyed()
+            || sides.desired.gateway != sides.actual.gateway
+            || sides.desired.heads().iter().any(named_by_server);
+        let mut decided = Decided::default();
+        decided.summary.adopt = matching.adopted;
         Self { sides, matching, options, selected, soft_deleted, ours, moved, decided }
     }
 
     /// Decides on every resource of both sides.
     pub(crate) fn run(mut self) -> Result<Decided> {
         let sides = self.sides;
-        let places = PlannedPlaces { matching: self.matching, actual: sides.actual };
+        let renewed = self.renewed()?;
+        self.moved |= !renewed.is_empty();
+        let (matching, actual) = (self.matching, sides.actual);
+        let places = PlannedPlaces { matching, actual, renewed: Some(&renewed) };
         let ours = sides.ours(&places);
         let theirs = sides.theirs();
         let mut live = sides.live.scan()?.peekable();
@@ -99,8 +108,56 @@ impl<'a> Decider<'a> {
         }
         self.history(&ours, &theirs, history)?;
         self.surplus()?;
+        object(&sides, &mut self.decided)?;
         self.decided.items.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(self.decided)
+    }
+
+    /// What will be replaced and then bear another name: whatever names it must be written, too.
+    fn renewed(&self) -> Result<BTreeSet<Key>> {
+        let sides = self.sides;
+        let mut renewed = BTreeSet::new();
+        let may_be = |head: &&Head| {
+            let selected = self.selected.is_none_or(|s| s.keys.contains(&head.key));
+            let spec = sides.rules.spec(&head.key.kind).filter(|_| selected);
+            spec.is_some_and(|spec| is_assigned_by_server(spec) && self.may_replace(spec))
+        };
+        let mut open: Vec<&Head> = sides.desired.heads().iter().filter(may_be).collect();
+        // Each round may bring to light things that name, for good, one of the round before.
+        loop {
+            let mut found = self.replaced(&open, &renewed)?;
+            if found.is_empty() {
+                return Ok(renewed);
+            }
+            open.retain(|head| !found.contains(&head.key));
+            renewed.append(&mut found);
+        }
+    }
+
+    /// Which of these are replaced if those get new names.
+    fn replaced(&self, open: &[&Head], renewed: &BTreeSet<Key>) -> Result<BTreeSet<Key>> {
+        let (sides, matching) = (self.sides, self.matching);
+        let places = PlannedPlaces { matching, actual: sides.actual, renewed: Some(renewed) };
+        let (ours, theirs) = (sides.ours(&places), sides.theirs());
+        let moved = self.moved || !renewed.is_empty();
+        let mut found = BTreeSet::new();
+        for head in open {
+            let Some(there) = matching.there(&head.key) else { continue };
+            let (actual, resource) = (sides.live.get(there)?, sides.backup.get(&head.key)?);
+            let (Some(actual), Some(resource)) = (actual, resource) else { continue };
+            let (verdict, _) = self.verdict(&ours, &theirs, &resource, Some(&actual), moved)?;
+            if verdict == Ok(Action::Replace) {
+                found.insert(head.key.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether a difference can become a replacement.
+    fn may_replace(&self, spec: &KindSpec) -> bool {
+        self.options.existing == Existing::Replace
+            || !spec.verbs.update
+            || spec.members.iter().any(|member| member.is == Member::Immutable)
     }
 
     /// History is written only where something that is written points to it.
@@ -143,8 +200,9 @@ impl<'a> Decider<'a> {
         if self.selected.is_some_and(|selected| !selected.keys.contains(&resource.key)) {
             return Ok(());
         }
-        let mut fields = Vec::new();
-        let decision = match self.verdict(ours, theirs, resource, actual.as_ref(), &mut fields)? {
+        let (verdict, fields) =
+            self.verdict(ours, theirs, resource, actual.as_ref(), self.moved)?;
+        let decision = match verdict {
             Ok(action) => Decision::Do(action),
             Err(other) => other,
         };
@@ -161,28 +219,29 @@ impl<'a> Decider<'a> {
         Ok(())
     }
 
-    /// The action, or why there is none.
+    /// The action, or why there is none; and what differs.
     fn verdict(
         &self,
         ours: &Translator<'_>,
         theirs: &Translator<'_>,
         resource: &Resource,
         actual: Option<&Resource>,
-        fields: &mut Vec<FieldChange>,
-    ) -> Result<Result<Action, Decision>> {
+        moved: bool,
+    ) -> Result<(Result<Action, Decision>, Vec<FieldChange>)> {
         let key = &resource.key;
         let Some(spec) = self.sides.rules.spec(&key.kind) else {
             let why = format!("the target has no kind {}", key.kind);
-            return Ok(Err(Decision::Blocked(why)));
+            return Ok((Err(Decision::Blocked(why)), Vec::new()));
         };
         if let Some(keys) = self.ambiguous(key) {
-            return Ok(Err(keys));
+            return Ok((Err(keys), Vec::new()));
         }
-        let Some(actual) = actual else { return Ok(self.creation(spec, resource)) };
-        if let Some(action) = self.unchanged_or(ours, theirs, resource, actual, fields)? {
-            return Ok(Err(action));
-        }
-        Ok(self.update(spec, resource, fields))
+        let Some(actual) = actual else {
+            return Ok((self.creation(spec, resource), Vec::new()));
+        };
+        let mut fields = Vec::new();
+        let none = self.unchanged_or(ours, theirs, resource, actual, moved, &mut fields)?;
+        Ok((none.map_or_else(|| self.update(spec, resource, &fields), Err), fields))
     }
 
     fn ambiguous(&self, key: &Key) -> Option<Decision> {
@@ -242,13 +301,14 @@ impl<'a> Decider<'a> {
         theirs: &Translator<'_>,
         resource: &Resource,
         actual: &Resource,
+        moved: bool,
         fields: &mut Vec<FieldChange>,
     ) -> Result<Option<Decision>> {
         let same_bytes = resource.document == actual.document
             && resource.attachments == actual.attachments
             && !resource.is_incomplete()
             && !actual.is_incomplete();
-        if same_bytes && !self.moved {
+        if same_bytes && !moved {
             return Ok(Some(Decision::Unchanged));
         }
         let absent: Vec<String> =
@@ -337,6 +397,7 @@ impl<'a> Decider<'a> {
         let undo = self.undo(resource, actual, action);
         let there = actual.map(|a| &a.key).filter(|there| **there != resource.key);
         let links = self.links(resource, actual);
+        self.note_outside(resource);
         self.push(
             Change {
                 no: ChangeNo(0),
@@ -349,6 +410,24 @@ impl<'a> Decider<'a> {
             },
             links,
         );
+    }
+
+    fn note_outside(&mut self, resource: &Resource) {
+        let references = self.sides.rules.references(resource);
+        let secret = secret_pointers([resource]);
+        let named: BTreeSet<(String, String)> = references
+            .into_iter()
+            .filter_map(|reference| match reference.to {
+                To::External { class, value } => {
+                    let hidden = secret.contains(&reference.at.pointer);
+                    Some((class, if hidden { MASK.to_owned() } else { value }))
+                }
+                _ => None,
+            })
+            .collect();
+        for outside in named {
+            *self.decided.outside.entry(outside).or_default() += 1;
+        }
     }
 
     fn push(&mut self, mut change: Change, links: Links) {
@@ -424,12 +503,12 @@ impl<'a> Decider<'a> {
             return Ok(());
         }
         let sides = self.sides;
-        let candidates: HashSet<&Key> = self.matching.ambiguous.values().flatten().collect();
         let gone: Vec<&Head> = sides
             .actual
             .heads()
             .iter()
-            .filter(|head| !self.matching.is_taken(&head.key) && !candidates.contains(&head.key))
+            .filter(|head| !self.matching.is_taken(&head.key))
+            .filter(|head| !self.matching.is_contested(&head.key))
             .collect();
         let mut pruned = 0_usize;
         let mut going: HashMap<&Key, Option<Action>> = HashMap::new();
@@ -446,6 +525,11 @@ impl<'a> Decider<'a> {
                 self.decided.summary.foreign += 1;
                 continue;
             };
+            if let Some(gap) = self.unseen_below(head).filter(|_| action == Action::Delete) {
+                let why = format!("what lies below it could not be read: {}", gap.detail);
+                self.item(&actual, Decision::Blocked(why), None, Vec::new());
+                continue;
+            }
             let ours = self.ours.contains(&head.key);
             pruned += usize::from(!ours);
             let undo = self.undo(&actual, Some(&actual), action);
@@ -482,6 +566,24 @@ impl<'a> Decider<'a> {
             _ if actual.owner.is_some() || !spec.verbs.delete => None,
             true => Some(Action::Reset),
             false => Some(Action::Delete),
+        })
+    }
+
+    /// A part of the target that nobody has seen, and that would go with this thing.
+    fn unseen_below(&self, head: &Head) -> Option<&'a Gap> {
+        let Sides { rules, desired, live, .. } = self.sides;
+        let goes_along = |kind: &Kind| {
+            let owned = |r: &RefSpec| r.role == Role::Owner && r.kinds.contains(&head.key.kind);
+            rules.spec(kind).is_some_and(|spec| spec.references.iter().any(owned))
+                || desired.heads().iter().any(|other| {
+                    let above = other.parent.as_ref();
+                    other.key.kind == *kind && above.is_some_and(|p| p.kind == head.key.kind)
+                })
+        };
+        live.gaps().iter().filter(|gap| gap.cause != Cause::NotOffered).find(|gap| {
+            let inside = gap.under.as_ref().is_some_and(|under| under.is_under(&head.key.id));
+            let around = gap.under.as_ref().is_none_or(|under| head.key.id.is_under(under));
+            inside || (around && gap.kind.as_ref().is_none_or(goes_along))
         })
     }
 

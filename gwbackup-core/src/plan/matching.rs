@@ -1,13 +1,16 @@
 //! The match pass: which resource of the backup is which resource of the target.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::index::{Head, Index, Taken, is_in_scope};
+use super::index::{Head, Index, Taken, is_assigned, is_in_scope};
 use super::translate::{InPlace, Located, Places, Translator};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{
     HandleName, Handles, Id, IdMap, Key, Kind, Resource, Rules, Snapshot, There, Within,
 };
+
+/// Candidates that are named for one ambiguous resource.
+const CANDIDATES: usize = 10;
 
 /// What the match pass found.
 #[derive(Debug, Default)]
@@ -18,8 +21,13 @@ pub(crate) struct Matching {
     matched: Taken,
     /// Target keys that have an equal in the backup.
     taken: Taken,
-    /// Backup keys that fit several, or fit one by a name that is not unique.
+    /// Backup keys that fit several, or fit one by a name that is not unique; with the first of
+    /// those that they fit.
     pub(crate) ambiguous: BTreeMap<Key, Vec<Key>>,
+    /// All target keys that an ambiguous one fits.
+    contested: Taken,
+    /// How many were taken by a name that is not unique.
+    pub(crate) adopted: u64,
 }
 
 impl Matching {
@@ -31,6 +39,16 @@ impl Matching {
     /// Whether the target's resource is one of the backup's.
     pub(crate) fn is_taken(&self, there: &Key) -> bool {
         self.taken.contains(there)
+    }
+
+    /// Whether the target's resource may be an ambiguous one of the backup's.
+    pub(crate) fn is_contested(&self, there: &Key) -> bool {
+        self.contested.contains(there)
+    }
+
+    fn doubt(&mut self, key: &Key, fits: Vec<Key>) {
+        self.ambiguous.insert(key.clone(), fits.iter().take(CANDIDATES).cloned().collect());
+        self.contested.extend(fits);
     }
 
     /// Whether any pair has two different keys.
@@ -50,6 +68,18 @@ impl Matching {
         if key != there {
             self.pairs.insert(key.clone(), there.clone());
         }
+    }
+
+    /// Whether both lie below the same thing. Also when the parent is nowhere in the target: then
+    /// the child was given to another.
+    fn is_below_the_same(&self, sides: &Sides<'_>, head: &Head, there: &Head) -> bool {
+        let Some(parent) = &head.parent else { return true };
+        if let Some(parent) = self.there(parent) {
+            return there.parent.as_ref() == Some(parent);
+        }
+        // Without identities from outside, equal parents become a pair by themselves.
+        let same = there.parent.as_ref() == Some(parent);
+        (same && !self.rekeyed()) || sides.actual.head(parent).is_none()
     }
 
     /// The map to keep with the run.
@@ -100,20 +130,30 @@ pub(crate) fn match_pass(
     adopt: bool,
 ) -> Result<Matching> {
     let mut found = Matching::default();
+    check_explicit(sides, explicit)?;
     for (key, there) in explicit {
-        if sides.desired.head(key).is_some() && sides.actual.head(there).is_some() {
-            found.pair(key, there);
-        }
+        found.pair(key, there);
     }
-    for head in sides.desired.heads() {
+    let mut heads: Vec<&Head> = sides.desired.heads().iter().collect();
+    if !explicit.is_empty() {
+        // Where a thing was sent elsewhere, its children follow: it must be known before them.
+        heads.sort_by_cached_key(|head| parents_first(sides.rules, &head.key));
+    }
+    for head in heads {
         let free = !found.matched.contains(&head.key) && !found.is_taken(&head.key);
-        if free && sides.actual.head(&head.key).is_some() {
+        let there = sides.actual.head(&head.key).filter(|_| free);
+        if there.is_some_and(|there| found.is_below_the_same(sides, head, there)) {
             found.pair(&head.key, &head.key);
         }
     }
-    for (key, there) in &kept.entries {
-        let free = !found.matched.contains(key) && !found.is_taken(&there.key);
-        if free && sides.desired.head(key).is_some() && sides.actual.head(&there.key).is_some() {
+    let mut kept: Vec<(&Key, &Key)> = kept.entries.iter().map(|(k, t)| (k, &t.key)).collect();
+    kept.sort_by_cached_key(|(key, _)| parents_first(sides.rules, key));
+    for (key, there) in kept {
+        let free = !found.matched.contains(key) && !found.is_taken(there);
+        let (Some(head), Some(there)) = (sides.desired.head(key), sides.actual.head(there)) else {
+            continue;
+        };
+        if free && head.key.kind == there.key.kind && found.is_below_the_same(sides, head, there) {
             found.pair(key, &there.key);
         }
     }
@@ -122,8 +162,7 @@ pub(crate) fn match_pass(
     if open.is_empty() {
         return Ok(found);
     }
-    let rank = |kind: &Kind| sides.rules.spec(kind).map_or(u16::MAX, |spec| spec.rank);
-    open.sort_by_key(|head| (rank(&head.key.kind), head.key.id.as_str().matches('/').count()));
+    open.sort_by_cached_key(|head| parents_first(sides.rules, &head.key));
     let free = unmatched_by_kind(sides, &found);
     for kind_run in open.chunk_by(|a, b| a.key.kind == b.key.kind) {
         let Some(kind) = kind_run.first().map(|head| &head.key.kind) else { continue };
@@ -131,6 +170,39 @@ pub(crate) fn match_pass(
         match_kind(sides, &mut found, kind, kind_run, candidates, adopt)?;
     }
     Ok(found)
+}
+
+/// Refuses identities that cannot be: whoever names one wants it to count.
+fn check_explicit(sides: &Sides<'_>, explicit: &BTreeMap<Key, Key>) -> Result<()> {
+    let mut given: HashMap<&Key, &Key> = HashMap::new();
+    for (key, there) in explicit {
+        let wrong = |message: &str, help: &str| {
+            Err(Error::invalid(message).on(format!("{key} -> {there}")).help(help))
+        };
+        if sides.desired.head(key).is_none() {
+            let help = "give a key that the backup lists, or take the entry out of the mapping";
+            return wrong("the mapping names a resource that is not in the backup", help);
+        }
+        if sides.actual.head(there).is_none() {
+            let help = "give a key that the gateway has, or take the entry out of the mapping";
+            return wrong("the mapping names a resource that is not in the gateway", help);
+        }
+        if key.kind != there.kind {
+            let help = "map a resource to one of its own kind";
+            return wrong("the mapping names resources of two kinds", help);
+        }
+        if let Some(other) = given.insert(there, key) {
+            let message = format!("the mapping gives the same resource to {other}");
+            return wrong(&message, "keep one of the two entries");
+        }
+    }
+    Ok(())
+}
+
+/// Parents before their children.
+fn parents_first(rules: &Rules, key: &Key) -> (u16, usize) {
+    let rank = rules.spec(&key.kind).map_or(u16::MAX, |spec| spec.rank);
+    (rank, key.id.as_str().matches('/').count())
 }
 
 fn unmatched_by_kind<'a>(sides: &Sides<'a>, found: &Matching) -> HashMap<&'a Kind, Vec<&'a Head>> {
@@ -171,6 +243,10 @@ fn match_kind(
                 .actual
                 .find(kind, &h.name, value)
                 .filter(|c| is_in_scope(c, h.unique, parent.as_ref()) && !found.is_taken(&c.key))
+                // An id says nothing once the parent is known to be another.
+                .filter(|c| {
+                    !is_assigned(sides.rules, kind, &h.name) || c.parent.as_ref() == parent.as_ref()
+                })
                 .collect();
             (!fits.is_empty()).then_some(fits)
         });
@@ -178,7 +254,7 @@ fn match_kind(
             Some([only]) => found.pair(&head.key, &only.key),
             Some(several) => {
                 let keys = several.iter().map(|c| c.key.clone()).collect();
-                found.ambiguous.insert(head.key.clone(), keys);
+                found.doubt(&head.key, keys);
             }
             None => left.push((*head, resource, handles, parent)),
         }
@@ -200,8 +276,11 @@ fn match_kind(
         }
         match fits.as_slice() {
             [] => {}
-            [only] if adopt => found.pair(&head.key, only),
-            _ => drop(found.ambiguous.insert(head.key.clone(), fits)),
+            [only] if adopt => {
+                found.pair(&head.key, only);
+                found.adopted += 1;
+            }
+            _ => found.doubt(&head.key, fits),
         }
     }
     Ok(())
@@ -223,7 +302,7 @@ fn match_content(
     }
     let mut pairs = Vec::new();
     {
-        let placed = PlannedPlaces { matching: found, actual: sides.actual };
+        let placed = PlannedPlaces { matching: found, actual: sides.actual, renewed: None };
         let ours = sides.ours(&placed);
         for (head, resource, _, parent) in open {
             let content = ours.content(resource)?;
@@ -242,10 +321,15 @@ fn match_content(
 pub(crate) struct PlannedPlaces<'a> {
     pub(crate) matching: &'a Matching,
     pub(crate) actual: &'a Index,
+    /// Keys in the backup of what gets a new name from the server, though it has one.
+    pub(crate) renewed: Option<&'a BTreeSet<Key>>,
 }
 
 impl Places for PlannedPlaces<'_> {
     fn locate(&self, key: &Key, handle: &HandleName) -> Located {
+        if self.renewed.is_some_and(|renewed| renewed.contains(key)) {
+            return Located::Nowhere;
+        }
         let Some(there) = self.matching.there(key) else { return Located::Nowhere };
         if *handle == HandleName::id() {
             return Located::At(there.id.last().into_owned());

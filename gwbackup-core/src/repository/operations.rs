@@ -66,8 +66,9 @@ impl Repository {
         turn: bool,
     ) -> Result<RestoreOutcome> {
         let resumed = restore::resume(&self.vault, cx, run, target).await?;
+        let about = resumed.about.clone();
         let run = Box::pin(restore::carry_on(&self.vault, cx, resumed, turn, options)).await?;
-        Ok(RestoreOutcome { report: RestoreReport::new(None, &run), map: run.map })
+        Ok(RestoreOutcome { report: RestoreReport::new(about, &run), map: run.map })
     }
 }
 
@@ -246,9 +247,9 @@ impl PreparedRestore {
     /// says how the run ended. A cancelled context ends the run at its next safe point; a dropped
     /// future is a crash. [`Repository::resume`] goes on after either.
     pub async fn apply(self, cx: &Context, options: &ApplyOptions) -> Result<RestoreOutcome> {
-        let plan = self.0.plan.clone();
+        let about = restore::About::from(&self.0.plan);
         let run = Box::pin(self.0.apply(cx, options)).await?;
-        Ok(RestoreOutcome { report: RestoreReport::new(Some(&plan), &run), map: run.map })
+        Ok(RestoreOutcome { report: RestoreReport::new(about, &run), map: run.map })
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::compare::{Comparison, compare, newcomers};
 use super::journal::{Record, RunStatus};
 use super::prepare::{EndFacts, Plan, Ready, Resumed, capture};
-use super::run::Run;
+use super::run::{Run, full_text};
 use crate::archive::Details;
 use crate::backup::{self, BackupReport};
 use crate::catalog::{EventDraft, EventKind, EventOutcome};
@@ -45,6 +45,8 @@ pub struct RunReport {
     pub compare: Comparison,
     /// The backup of the target before the run.
     pub safety: Option<Uuid>,
+    /// Why the target could not be read back; `compare` is empty then.
+    pub unread: Option<String>,
     /// Identities in the target, where they differ from those in the backup.
     pub map: IdMap,
     /// Why the run turned round, and what could not be undone.
@@ -138,10 +140,12 @@ impl Ready {
         let safety = safety_backup(&vault, cx, rest.safety).await?;
         announce(&vault, cx, &facts, &rest.plan).await?;
         run.journal.write(cx, &Record::Begin(Box::new(begin))).await?;
-        run.go(cx, partial).await.map(drop).or_else(stopped)?;
+        let id = run.id;
+        run.go(cx, partial).await.map(drop).or_else(stopped).map_err(|e| interrupted(id, e))?;
         conclude(&vault, cx, run, &rest.details, &rest.left_alone, options, facts, started)
             .await
             .map(|report| RunReport { safety: Some(safety.id), ..report })
+            .map_err(|e| interrupted(id, e))
     }
 
     async fn nothing_to_do(
@@ -159,6 +163,7 @@ impl Ready {
             checks.extend(check.run(cx, self.target.as_ref()).await?);
         }
         Ok(RunReport {
+            unread: None,
             run: None,
             status: if partial { RunStatus::Partial } else { RunStatus::Success },
             applied: 0,
@@ -172,6 +177,15 @@ impl Ready {
             ended: cx.now(),
         })
     }
+}
+
+/// An error of a run that has begun: whoever reads it must know how to go on.
+fn interrupted(run: Uuid, error: Error) -> Error {
+    Error::new(error.kind(), "the run was interrupted")
+        .with_retry(error.retry())
+        .on(run)
+        .help(format!("`resume {run}` goes on, `rollback {run}` undoes"))
+        .with_source(error)
 }
 
 /// A cancelled run has a report, too.
@@ -206,7 +220,8 @@ pub(crate) async fn carry_on(
 ) -> Result<RunReport> {
     vault.writable()?;
     let started = cx.now();
-    let Resumed { mut run, begin, details, left_alone, partial, announced } = resumed;
+    let Resumed { mut run, begin, details, left_alone, partial, announced, .. } = resumed;
+    let id = run.id;
     let ended = run.state.ended.filter(|_| announced);
     match (ended, turn) {
         (Some(RunStatus::Success | RunStatus::Partial | RunStatus::RolledBack), false) => {
@@ -218,7 +233,7 @@ pub(crate) async fn carry_on(
         _ => {}
     }
     if turn && !run.state.backwards {
-        run.turn(cx, "asked for".to_owned()).await?;
+        run.turn(cx, "asked for".to_owned()).await.map_err(|e| interrupted(id, e))?;
     }
     let facts = EndFacts {
         run: run.id,
@@ -231,11 +246,12 @@ pub(crate) async fn carry_on(
     // A run that was cut off between its last record and its report wants only the report.
     let finished = [RunStatus::Success, RunStatus::Partial, RunStatus::RolledBack];
     if !run.state.ended.is_some_and(|status| finished.contains(&status)) {
-        run.go(cx, partial).await.map(drop).or_else(stopped)?;
+        run.go(cx, partial).await.map(drop).or_else(stopped).map_err(|e| interrupted(id, e))?;
     }
     conclude(vault, cx, run, &details, &left_alone, options, facts, started)
         .await
         .map(|report| RunReport { safety: Some(begin.safety), ..report })
+        .map_err(|e| interrupted(id, e))
 }
 
 /// Reads back, tests, and writes down how it ended.
@@ -256,27 +272,27 @@ async fn conclude(
     facts.status = status;
     let map = run.id_map();
     let rolled_back = run.state.backwards;
-    let (compare, newcomers, checks) = if status == RunStatus::Cancelled {
-        (Comparison::default(), Vec::new(), Vec::new())
-    } else {
-        let now = capture(vault, cx, &run.target, &run.description, details).await?;
-        let now = now.view(vault).await?;
-        let world = run.world.clone();
-        let left_alone = if rolled_back { BTreeSet::new() } else { left_alone.clone() };
-        let caused = run.state.side_effects.clone();
-        let (found, newcomers) = blocking(move || {
-            let newcomers = newcomers(&world, now.as_ref(), caused, rolled_back)?;
-            Ok((compare(&world, now.as_ref(), rolled_back, &left_alone)?, newcomers))
-        })
-        .await?;
-        let mut checks = Vec::new();
+    let mut checks = Vec::new();
+    let (mut found, mut unread) = (Seen::default(), None);
+    if status != RunStatus::Cancelled {
+        // What was written stays written, whether or not it can be looked at.
+        match look(vault, cx, &run, details, left_alone).await {
+            Ok(seen) => found = seen,
+            Err(e) => unread = Some(full_text(&e)),
+        }
         if !rolled_back {
             for check in &options.checks {
-                checks.extend(check.run(cx, run.target.as_ref()).await?);
+                match check.run(cx, run.target.as_ref()).await {
+                    Ok(findings) => checks.extend(findings),
+                    Err(e) => {
+                        let detail = format!("the test did not end: {}", full_text(&e));
+                        checks.push(Finding::new("test", Verdict::Unknown, detail));
+                    }
+                }
             }
         }
-        (found, newcomers, checks)
-    };
+    }
+    let Seen { compare, newcomers } = found;
     let outcome = match status {
         RunStatus::Success => EventOutcome::Success,
         RunStatus::Partial => EventOutcome::Partial,
@@ -297,6 +313,7 @@ async fn conclude(
         status,
         applied: run.state.applied,
         compare,
+        unread,
         safety: None,
         map,
         failures: run.state.failures,
@@ -305,4 +322,32 @@ async fn conclude(
         started,
         ended: cx.now(),
     })
+}
+
+/// What reading back found.
+#[derive(Debug, Default)]
+struct Seen {
+    compare: Comparison,
+    newcomers: Vec<Key>,
+}
+
+async fn look(
+    vault: &Arc<Vault>,
+    cx: &Context,
+    run: &Run,
+    details: &Details,
+    left_alone: &BTreeSet<Key>,
+) -> Result<Seen> {
+    let now = capture(vault, cx, &run.target, &run.description, details).await?;
+    let now = now.view(vault).await?;
+    let world = run.world.clone();
+    let rolled_back = run.state.backwards;
+    let left_alone = if rolled_back { BTreeSet::new() } else { left_alone.clone() };
+    let caused = run.state.side_effects.clone();
+    blocking(move || {
+        let newcomers = newcomers(&world, now.as_ref(), caused, rolled_back)?;
+        let compare = compare(&world, now.as_ref(), rolled_back, &left_alone)?;
+        Ok(Seen { compare, newcomers })
+    })
+    .await
 }

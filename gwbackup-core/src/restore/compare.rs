@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::world::World;
 use crate::error::Result;
-use crate::model::{Key, Rules, Snapshot, Verdict, absent_places};
+use crate::model::{Action, Key, Rules, Snapshot, Verdict, absent_places};
 use crate::plan::{FieldChange, field_changes, label, secret_pointers};
 
 /// Differences that a report names one by one.
@@ -20,7 +20,7 @@ pub struct Comparison {
     pub equal: u64,
     /// Different only in what moves by itself, is set by the server, or is a default.
     pub ignorable: u64,
-    /// Different, or missing.
+    /// Different, missing, or there though it should be gone.
     pub different: u64,
     /// The same as far as it can be seen: a value is never readable, or was not in the backup.
     pub unverifiable: u64,
@@ -88,22 +88,58 @@ pub(crate) fn compare(
         let absent: Vec<String> =
             absent_places(&resource).chain(absent_places(&actual)).map(str::to_owned).collect();
         let (document, _) = ours.write(&resource)?;
-        if document == actual.document && absent.is_empty() {
+        let attached = resource.attachments == actual.attachments;
+        if document == actual.document && attached && absent.is_empty() {
             found.equal += 1;
             continue;
         }
         let (a, b) = (ours.comparable(&resource, &absent)?, theirs.comparable(&actual, &absent)?);
-        if a == b && resource.attachments == actual.attachments {
+        if a == b && attached {
             let counter =
                 if absent.is_empty() { &mut found.ignorable } else { &mut found.unverifiable };
             *counter += 1;
         } else {
-            let fields =
-                field_changes(&a, &b, &secret_pointers(rules, [(&resource, &a), (&actual, &b)]));
+            let secret = secret_pointers(rules, [(&resource, &a), (&actual, &b)]);
+            let mut fields = field_changes(&a, &b, &secret);
+            if !attached {
+                fields.push(said("(attachments)", "as in the backup", "others"));
+            }
             found.deviation(rules, &resource, false, fields);
         }
     }
+    for key in gone(world, rolled_back) {
+        if let Some(actual) = now.get(&key)? {
+            let fields = vec![said("", "absent", "still there")];
+            found.deviation(rules, &actual, false, fields);
+        }
+    }
     Ok(found)
+}
+
+/// What must not be there any more: what the run deleted, or what a roll back undid.
+fn gone(world: &World, rolled_back: bool) -> BTreeSet<Key> {
+    let material = &world.material;
+    world.progress(|progress| {
+        let mut keys = BTreeSet::new();
+        if rolled_back {
+            let new = |key: &&Key| material.actual.head(key).is_none();
+            keys.extend(progress.unmade.iter().filter(new).cloned());
+        } else {
+            let deleted = progress
+                .applied
+                .iter()
+                .filter_map(|no| material.changes.get(no))
+                .filter(|change| change.action == Action::Delete);
+            keys.extend(deleted.map(|change| change.target_key().clone()));
+        }
+        keys.retain(|key| !progress.is_made(key));
+        keys
+    })
+}
+
+/// A difference that no member holds.
+fn said(at: &str, from: &str, to: &str) -> FieldChange {
+    FieldChange { at: at.to_owned(), from: Some(from.to_owned()), to: Some(to.to_owned()) }
 }
 
 /// Of what the vendor did by the way: things that are there now and should not be. Blocking.

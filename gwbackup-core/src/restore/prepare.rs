@@ -17,7 +17,9 @@ use crate::context::Context;
 use crate::crypt::uuid_v7;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Change, Description, Finding, IdMap, Key, Rules, Undo, Verdict};
-use crate::plan::{Arranged, Decision, Item, Links, PlanOptions, PlannedStep, Summary, draft};
+use crate::plan::{
+    Arranged, Decision, Draft, Item, Links, PlanOptions, PlannedStep, Summary, draft,
+};
 use crate::sink::blocking;
 use crate::source::Source;
 use crate::target::Target;
@@ -121,6 +123,15 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
             .on(point.visible_name()));
     }
     let found = vault.manifest(cx, &point).await?;
+    let backup_partial = found.manifest.capture == Capture::Partial;
+    if options.prune && backup_partial {
+        return Err(Error::refused(
+            "a part of the gateway is missing in this backup, so nothing \
+                                   can be called superfluous",
+        )
+        .on(point.visible_name())
+        .help("choose a complete backup, or restore without deleting (`--prune`)"));
+    }
     let backup = vault.view_of(cx, &found).await?;
     let description = target.describe(cx).await?;
     let kept = kept_map(vault, cx, &found.details.gateway, &target.address()).await?;
@@ -140,38 +151,28 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
     let world = World::new(Arc::new(made.material), Progress::default());
     let numbers: Vec<_> = changes.iter().map(|change| change.no).collect();
     let states = world.around(&numbers, false);
-    let findings = target.validate(cx, &description, &changes, &states).await?;
+    let mut findings = target.validate(cx, &description, &changes, &states).await?;
+    findings.extend(made.findings);
     let steps = steps(&arranged, &made.items);
-    let (mut blocked, mut left) = (Vec::new(), Vec::new());
-    let mut left_alone = BTreeSet::new();
-    for item in made.items {
-        match item.decision {
-            Decision::Blocked(_) | Decision::Ambiguous(_) => blocked.push(item),
-            Decision::Skipped(_) | Decision::CannotRestore(_) => {
-                left_alone.insert(item.key.clone());
-                left.push(item);
-            }
-            Decision::Do(_) | Decision::Unchanged => {}
-        }
-    }
-    if !options.only.is_empty() {
-        left_alone.extend(unselected(&world, &made.selected)?);
-    }
+    let about = About::new(&point, &found.details, target.address(), &made.summary, &made.items);
+    let stops =
+        |item: &Item| matches!(item.decision, Decision::Blocked(_) | Decision::Ambiguous(_));
+    let blocked = made.items.into_iter().filter(stops).collect();
     let estimate = arranged.estimate(description.limits.parallel_writes);
     let plan = Plan {
         schema: "gwbackup.plan/1".to_owned(),
-        backup: point.backup,
-        backup_name: point.visible_name(),
+        backup: about.backup,
+        backup_name: about.backup_name,
         backup_digest: found.details.state_digest.clone(),
-        backup_partial: found.manifest.capture == Capture::Partial,
-        source: found.details.gateway.clone(),
-        target: target.address(),
+        backup_partial,
+        source: about.source,
+        target: about.target,
         target_digest: safety.details.state_digest.clone(),
         created: rfc3339(cx.now()),
         options,
-        summary: made.summary,
+        summary: about.summary,
         steps,
-        left,
+        left: about.left,
         blocked,
         findings,
         estimate_ms: u64::try_from(estimate.as_millis()).unwrap_or(u64::MAX),
@@ -187,7 +188,7 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
         safety,
         details: found.details,
         kept,
-        left_alone,
+        left_alone: made.left_alone,
     })
 }
 
@@ -196,7 +197,8 @@ struct Made {
     items: Vec<Item>,
     summary: Summary,
     links: Vec<Links>,
-    selected: BTreeSet<Key>,
+    left_alone: BTreeSet<Key>,
+    findings: Vec<Finding>,
 }
 
 fn material(
@@ -207,7 +209,7 @@ fn material(
     kept: &IdMap,
     soft_deleted: &BTreeSet<Key>,
 ) -> Result<Made> {
-    let mut made = draft(
+    let made = draft(
         &rules,
         backup.as_ref(),
         live.as_ref(),
@@ -216,14 +218,69 @@ fn material(
         soft_deleted,
         &BTreeSet::new(),
     )?;
-    let selected = std::mem::take(&mut made.selected);
+    let left_alone = left_alone(&made, options);
+    let findings = made.findings();
     let (material, items, summary, links) = Material::new(rules, backup, live, made);
-    Ok(Made { material, items, summary, links, selected })
+    Ok(Made { material, items, summary, links, left_alone, findings })
 }
 
-fn unselected(world: &World, selected: &BTreeSet<Key>) -> Result<Vec<Key>> {
-    let keys = world.material.backup.scan()?.map(|resource| resource.map(|r| r.key));
-    keys.filter(|key| !matches!(key, Ok(key) if selected.contains(key))).collect()
+/// Whether the plan leaves this resource though it is not as in the backup.
+fn is_left(item: &Item) -> bool {
+    matches!(item.decision, Decision::Skipped(_) | Decision::CannotRestore(_))
+}
+
+/// Resources of the backup that the plan does not want to write, whatever they are.
+fn left_alone(draft: &Draft, options: &PlanOptions) -> BTreeSet<Key> {
+    let items = draft.decided.items.iter().filter(|item| is_left(item));
+    let mut keys: BTreeSet<Key> = items.map(|item| item.key.clone()).collect();
+    if !options.only.is_empty() {
+        let all = draft.desired.heads().iter().map(|head| &head.key);
+        keys.extend(all.filter(|key| !draft.selected.contains(key)).cloned());
+    }
+    keys
+}
+
+/// What a run is about, for its report.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    pub(crate) backup: uuid::Uuid,
+    pub(crate) backup_name: String,
+    pub(crate) source: String,
+    pub(crate) target: String,
+    pub(crate) summary: Summary,
+    pub(crate) left: Vec<Item>,
+}
+
+impl About {
+    fn new(
+        point: &RecoveryPoint,
+        details: &Details,
+        target: String,
+        summary: &Summary,
+        items: &[Item],
+    ) -> Self {
+        Self {
+            backup: point.backup,
+            backup_name: point.visible_name(),
+            source: details.gateway.clone(),
+            target,
+            summary: summary.clone(),
+            left: items.iter().filter(|item| is_left(item)).cloned().collect(),
+        }
+    }
+}
+
+impl From<&Plan> for About {
+    fn from(plan: &Plan) -> Self {
+        Self {
+            backup: plan.backup,
+            backup_name: plan.backup_name.clone(),
+            source: plan.source.clone(),
+            target: plan.target.clone(),
+            summary: plan.summary.clone(),
+            left: plan.left.clone(),
+        }
+    }
 }
 
 /// Captures the target into a spool: the actual side of the plan, and the safety backup of a run.
@@ -354,6 +411,7 @@ pub(crate) struct Resumed {
     pub(crate) run: Run,
     pub(crate) begin: Begin,
     pub(crate) details: Details,
+    pub(crate) about: About,
     pub(crate) left_alone: BTreeSet<Key>,
     /// Whether the plan leaves something that the vendor offers no way for.
     pub(crate) partial: bool,
@@ -411,12 +469,9 @@ pub(crate) async fn resume(
         .help("use the version that began the run, or restore the safety backup"));
     }
     let world = World::new(Arc::new(made.material), Progress::default());
-    let left_alone = made
-        .items
-        .iter()
-        .filter(|i| matches!(i.decision, Decision::Skipped(_) | Decision::CannotRestore(_)))
-        .map(|item| item.key.clone())
-        .collect();
+    let (point, details) = (known(begin.backup)?, &found.details);
+    let about = About::new(point, details, begin.target.clone(), &made.summary, &made.items);
+    let left_alone = made.left_alone;
     let partial = made.summary.cannot_restore > 0;
     let mut run = Run {
         id,
@@ -431,7 +486,8 @@ pub(crate) async fn resume(
     run.replay(&records);
     let announced =
         told.is_some_and(|(ended, facts)| ended && Some(facts.status) == run.state.ended);
-    Ok(Resumed { run, begin, details: found.details, left_alone, partial, announced })
+    let details = found.details;
+    Ok(Resumed { run, begin, details, about, left_alone, partial, announced })
 }
 
 /// What the log last told of a run, and whether that was an end.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -316,9 +317,18 @@ impl Run {
         let parallel = usize::from(self.description.limits.parallel_writes.max(1));
         let direction = if self.state.backwards { Direction::Back } else { Direction::Forward };
         let arranged = &self.state.arranged;
-        let calls = groups
-            .iter()
-            .map(|group| async move { (*group, self.call(cx, arranged, *group, direction).await) });
+        let failed = AtomicBool::new(false);
+        let failed = &failed;
+        let calls = groups.iter().map(|group| async move {
+            // Forwards the first failure ends the pass: what it would undo need not be begun.
+            if failed.load(Ordering::Relaxed) && direction == Direction::Forward {
+                return (*group, not_begun(arranged, *group));
+            }
+            let end = self.call(cx, arranged, *group, direction).await;
+            let is_failure = matches!(&end, End::Result(result) if result.error.is_some());
+            failed.fetch_or(is_failure, Ordering::Relaxed);
+            (*group, end)
+        });
         futures_util::stream::iter(calls).buffered(parallel).collect().await
     }
 
@@ -408,6 +418,9 @@ impl Run {
         if result.error.is_none() {
             self.state.done.insert(result.group);
             self.state.applied += u64::from(!backwards);
+        } else if result.changes.iter().all(|told| told.became == Became::NotDone) {
+            // Nothing of it is in doubt, whenever the run goes on.
+            self.state.started.remove(&result.group);
         }
         self.take_up(result, backwards);
     }
@@ -445,6 +458,10 @@ fn settle(progress: &mut Progress, change: &Change, told: &ChangeResult, backwar
         }
         (Became::Done, true) => {
             progress.applied.remove(&told.no);
+            if matches!(change.action, Action::Create | Action::Undelete) {
+                let made = progress.made().get(&change.key).map(|there| there.key.clone());
+                progress.unmade.insert(made.unwrap_or_else(|| change.key.clone()));
+            }
             progress.note_unmade(&change.key);
             let renewed = matches!(change.action, Action::Delete | Action::Replace);
             if let (true, Some(key)) = (renewed, &told.there) {
@@ -531,7 +548,7 @@ fn told(group: usize, numbers: &[ChangeNo], asked: &[Change], receipt: StepRecei
 }
 
 /// An error's text with those of its causes.
-fn full_text(error: &Error) -> String {
+pub(super) fn full_text(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -558,6 +575,18 @@ fn given_up(
         error: Some(format!("{first}: {}", full_text(error))),
         side_effects: Vec::new(),
     }
+}
+
+/// A step that was not called because another had failed.
+fn not_begun(arranged: &Arranged, group: usize) -> End {
+    let changes = arranged.groups.get(group).map(|plan| plan.changes.as_slice());
+    let changes = changes.unwrap_or_default().iter();
+    End::Result(GroupResult {
+        group,
+        changes: changes.map(|no| change_result(*no, Became::NotDone)).collect(),
+        error: Some("not begun: another step had failed".to_owned()),
+        side_effects: Vec::new(),
+    })
 }
 
 fn change_result(no: ChangeNo, became: Became) -> ChangeResult {

@@ -103,6 +103,8 @@ pub(crate) struct Progress {
     made: Moved,
     /// Where things of the target are now, as far as a roll back made them again.
     remade: Moved,
+    /// Keys in the target of what the run had made and a roll back deleted again.
+    pub(crate) unmade: BTreeSet<Key>,
 }
 
 impl Progress {
@@ -122,6 +124,11 @@ impl Progress {
 
     pub(crate) fn note_unmade(&mut self, key: &Key) {
         self.made.remove(key);
+    }
+
+    /// Whether something that this run made is there now.
+    pub(crate) fn is_made(&self, there: &Key) -> bool {
+        self.made.own.contains_key(there) || self.remade.own.contains_key(there)
     }
 
     pub(crate) fn note_remade(&mut self, key: &Key, there: There) {
@@ -342,8 +349,10 @@ impl Places for Forward {
         };
         match made {
             Some(there) => of_made(&there, handle),
-            None => PlannedPlaces { matching: &material.matching, actual: &material.actual }
-                .locate(key, handle),
+            None => {
+                let (matching, actual) = (&material.matching, &material.actual);
+                PlannedPlaces { matching, actual, renewed: None }.locate(key, handle)
+            }
         }
     }
 }

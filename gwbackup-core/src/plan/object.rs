@@ -1,0 +1,107 @@
+//! What speaks against changes that are right by themselves: what else they would break.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::Decision;
+use super::decide::{Decided, is_assigned_by_server};
+use super::matching::Sides;
+use crate::error::Result;
+use crate::model::{Action, Change, ChangeNo, Key, Replace, Role};
+
+/// Blocks changes that the target would refuse, or that would take something else along.
+pub(super) fn object(sides: &Sides<'_>, decided: &mut Decided) -> Result<()> {
+    let mut objections = held_names(decided);
+    objections.extend(dependents(sides, decided)?);
+    if objections.is_empty() {
+        return Ok(());
+    }
+    for item in &mut decided.items {
+        let Some(why) = objections.get(&item.key) else { continue };
+        // An item of the same key may stand for one of the target's things.
+        if matches!(item.decision, Decision::Do(action) if action != Action::Delete) {
+            decided.summary.discount(&item.decision);
+            item.decision = Decision::Blocked(why.clone());
+            decided.summary.count(&item.decision);
+        }
+    }
+    let changes = std::mem::take(&mut decided.changes);
+    let links = std::mem::take(&mut decided.links);
+    for (mut change, links) in changes.into_iter().zip(links) {
+        if change.action == Action::Delete || !objections.contains_key(&change.key) {
+            change.no = ChangeNo(u32::try_from(decided.changes.len()).unwrap_or(u32::MAX));
+            decided.changes.push(change);
+            decided.links.push(links);
+        }
+    }
+    Ok(())
+}
+
+/// Changes that take a unique name which nothing in the plan sets free.
+fn held_names(decided: &Decided) -> BTreeMap<Key, String> {
+    let touched: BTreeSet<&Key> = decided
+        .changes
+        .iter()
+        .filter(|change| !matches!(change.action, Action::Create | Action::Undelete))
+        .map(Change::target_key)
+        .collect();
+    let mut found = BTreeMap::new();
+    for (change, links) in decided.changes.iter().zip(&decided.links) {
+        if let Some(holder) = links.claims.iter().find(|holder| !touched.contains(holder)) {
+            let why = format!("the name is held by {holder}, which keeps it");
+            found.insert(change.key.clone(), why);
+        }
+    }
+    found
+}
+
+/// Replacements that would take others along, or that others forbid.
+fn dependents(sides: &Sides<'_>, decided: &Decided) -> Result<BTreeMap<Key, String>> {
+    let replaced: HashMap<&Key, &Key> = decided
+        .changes
+        .iter()
+        .filter(|change| change.action == Action::Replace)
+        .map(|change| (change.target_key(), &change.key))
+        .collect();
+    let mut found = BTreeMap::new();
+    if replaced.is_empty() {
+        return Ok(found);
+    }
+    let actions: HashMap<&Key, Action> = decided
+        .changes
+        .iter()
+        .filter(|change| change.action != Action::Create)
+        .map(|change| (change.target_key(), change.action))
+        .collect();
+    for resource in sides.live.scan()? {
+        let resource = resource?;
+        let action = actions.get(&resource.key).copied();
+        if action == Some(Action::Delete) {
+            continue;
+        }
+        let mut named: Vec<(&Key, Role)> = Vec::new();
+        named.extend(resource.parent.iter().map(|parent| (parent, Role::Owner)));
+        let references = sides.rules.references(&resource);
+        for reference in references.iter().filter(|r| r.role != Role::Weak) {
+            let head = sides.actual.resolve(&resource, reference);
+            named.extend(head.map(|head| (&head.key, reference.role)));
+        }
+        for (there, role) in named {
+            let Some(key) = replaced.get(there).filter(|_| *there != resource.key) else {
+                continue;
+            };
+            let spec = sides.rules.spec(&there.kind);
+            let renamed = spec.is_some_and(is_assigned_by_server);
+            let first = spec.is_none_or(|spec| spec.replace == Replace::DeleteFirst);
+            let written = matches!(action, Some(Action::Update | Action::Replace));
+            let why = if role == Role::Owner {
+                format!("it must be deleted and made again, and {} would go with it", resource.key)
+            } else if (renamed && written) || (!renamed && !first) {
+                continue;
+            } else {
+                format!("it must be deleted and made again, but {} needs it", resource.key)
+            };
+            found.entry((*key).clone()).or_insert(why);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,249 @@
+//! Plans over small snapshots.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::model::{
+    Cause, Document, Gap, HandleName, HandleSpec, Handles, Id, Kind, KindSpec, Member, MemberRule,
+    MemorySnapshot, Part, Place, RefSpec, Reference, Replace, Resource, Role, Schema, TextScan, To,
+    Within,
+};
+use crate::{Error, ErrorKind};
+
+fn handle(name: &'static str, unique: Within) -> HandleSpec {
+    let at = vec![format!("/{name}")];
+    HandleSpec { name: HandleName::known(name), at, unique, by_server: false }
+}
+
+fn refers(at: &str, to: &'static str, role: Role) -> RefSpec {
+    RefSpec {
+        at: at.to_owned(),
+        part: Part::Value,
+        prefix: String::new(),
+        kinds: vec![Kind::known(to)],
+        handle: HandleName::id(),
+        role,
+    }
+}
+
+/// `api` (named by the server, names repeat), `route` below it, `plan` that names apis, and
+/// `service` with a unique name that `path` refers to.
+fn rules() -> Rules {
+    let mut api = KindSpec::new(Kind::known("api"), 10);
+    api.handles[0].by_server = true;
+    api.handles.push(handle("name", Within::Nothing));
+    api.members.push(MemberRule { at: "/protocol".into(), is: Member::Immutable });
+    let mut route = KindSpec::new(Kind::known("route"), 20);
+    route.handles[0].by_server = true;
+    route.handles.push(handle("path", Within::Parent));
+    let mut plan = KindSpec::new(Kind::known("plan"), 30);
+    plan.references.push(refers("/apis/*", "api", Role::Needs));
+    let mut service = KindSpec::new(Kind::known("service"), 10);
+    service.handles.push(handle("name", Within::Gateway));
+    service.replace = Replace::DeleteFirst;
+    service.members.push(MemberRule { at: "/protocol".into(), is: Member::Immutable });
+    let mut path = KindSpec::new(Kind::known("path"), 20);
+    path.references.push(refers("/service", "service", Role::Needs));
+    let kinds = vec![api, route, plan, service, path];
+    Rules::new(Arc::new(Schema { kinds, ..Schema::default() }))
+}
+
+fn key(text: &str) -> Key {
+    let (kind, id) = text.split_once('/').unwrap();
+    Key::new(Kind::new(kind).unwrap(), Id::new(id).unwrap())
+}
+
+fn thing(at: &str, document: &str) -> Resource {
+    let key = key(at);
+    let mut resource = Resource::new(key.clone(), Document::parse(document).unwrap());
+    if let Some((parent, _)) = key.id.as_str().rsplit_once('/') {
+        resource.parent = Some(Key::new(Kind::known("api"), Id::new(parent).unwrap()));
+    }
+    resource
+}
+
+fn snapshot(things: &[(&str, &str)]) -> MemorySnapshot {
+    MemorySnapshot::new(things.iter().map(|(at, document)| thing(at, document)))
+}
+
+fn plan_of(
+    backup: &MemorySnapshot,
+    live: &MemorySnapshot,
+    options: &PlanOptions,
+) -> Result<Decided> {
+    let none = BTreeSet::new();
+    let made = draft(&rules(), backup, live, options, &IdMap::default(), &none, &none)?;
+    Ok(made.decided)
+}
+
+fn decision(decided: &Decided, at: &str) -> Decision {
+    let item = decided.items.iter().find(|item| item.key == key(at));
+    item.map_or(Decision::Unchanged, |item| item.decision.clone())
+}
+
+fn mapped(pairs: &[(&str, &str)]) -> PlanOptions {
+    let ids = pairs.iter().map(|(a, b)| (key(a), key(b))).collect();
+    PlanOptions { ids, ..PlanOptions::default() }
+}
+
+fn refused(result: Result<Decided>) -> Error {
+    result.map(|decided| decided.summary).unwrap_err()
+}
+
+#[test]
+fn children_follow_their_parent_where_a_mapping_sends_it() {
+    let backup = snapshot(&[("api/a1", r#"{"name":"shop"}"#), ("route/a1/r1", r#"{"path":"/a"}"#)]);
+    let live = snapshot(&[
+        ("api/a1", r#"{"name":"other"}"#),
+        ("api/x9", r#"{"name":"shop"}"#),
+        ("route/a1/r1", r#"{"path":"/a"}"#),
+        ("route/x9/r7", r#"{"path":"/a"}"#),
+    ]);
+    let none = BTreeSet::new();
+    let options = mapped(&[("api/a1", "api/x9")]);
+    let made = draft(&rules(), &backup, &live, &options, &IdMap::default(), &none, &none).unwrap();
+    assert_eq!(made.matching.there(&key("route/a1/r1")), Some(&key("route/x9/r7")));
+    assert_eq!(made.decided.summary.writes(), 0, "{:?}", made.decided.items);
+    assert_eq!(made.decided.summary.foreign, 2);
+}
+
+#[test]
+fn a_mapping_that_cannot_be_is_refused_by_name() {
+    let backup = snapshot(&[("api/a1", "{}"), ("api/a2", "{}"), ("plan/p", "{}")]);
+    let live = snapshot(&[("api/x1", "{}"), ("plan/p", "{}")]);
+    for (pairs, subject) in [
+        (&[("api/a9", "api/x1")][..], "api/a9 -> api/x1"),
+        (&[("api/a1", "api/x9")], "api/a1 -> api/x9"),
+        (&[("api/a1", "plan/p")], "api/a1 -> plan/p"),
+        (&[("api/a1", "api/x1"), ("api/a2", "api/x1")], "api/a2 -> api/x1"),
+    ] {
+        let error = refused(plan_of(&backup, &live, &mapped(pairs)));
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert_eq!(error.subject(), Some(subject));
+        assert!(error.advice().is_some());
+    }
+}
+
+#[test]
+fn many_candidates_are_named_in_part_and_none_is_deleted() {
+    let backup = snapshot(&[("api/a1", r#"{"name":"shop"}"#)]);
+    let many: Vec<Resource> =
+        (10..40).map(|n| thing(&format!("api/x{n}"), r#"{"name":"shop"}"#)).collect();
+    let live = MemorySnapshot::new(many);
+    let options = PlanOptions { prune: true, ..PlanOptions::default() };
+    let decided = plan_of(&backup, &live, &options).unwrap();
+    let Decision::Ambiguous(named) = decision(&decided, "api/a1") else { panic!("{decided:?}") };
+    assert_eq!(named.len(), 10);
+    assert!(decided.changes.is_empty());
+}
+
+#[test]
+fn what_is_adopted_is_counted() {
+    let backup = snapshot(&[("api/a1", r#"{"name":"shop"}"#)]);
+    let live = snapshot(&[("api/x1", r#"{"name":"shop"}"#)]);
+    let options = PlanOptions { existing: Existing::Adopt, ..PlanOptions::default() };
+    let summary = plan_of(&backup, &live, &options).unwrap().summary;
+    assert_eq!((summary.adopt, summary.unchanged, summary.writes()), (1, 1, 0));
+}
+
+#[test]
+fn whatever_names_a_replaced_thing_is_written_too() {
+    let plan = ("plan/p", r#"{"apis":["a1"]}"#);
+    let backup = snapshot(&[("api/a1", r#"{"protocol":"HTTP"}"#), plan]);
+    let live = snapshot(&[("api/a1", r#"{"protocol":"WS"}"#), plan]);
+    let decided = plan_of(&backup, &live, &PlanOptions::default()).unwrap();
+    assert_eq!(decision(&decided, "api/a1"), Decision::Do(Action::Replace));
+    assert_eq!(decision(&decided, "plan/p"), Decision::Do(Action::Update));
+    let skip = PlanOptions { only: vec!["api".parse().unwrap()], ..PlanOptions::default() };
+    let decided = plan_of(&backup, &live, &skip).unwrap();
+    let Decision::Blocked(why) = decision(&decided, "api/a1") else { panic!("{decided:?}") };
+    assert!(why.contains("plan/p needs it"), "{why}");
+    assert!(decided.changes.is_empty() && decided.links.is_empty());
+    assert_eq!((decided.summary.replace, decided.summary.blocked), (0, 1));
+}
+
+#[test]
+fn a_replacement_that_takes_others_along_is_blocked() {
+    let (route, path) = (("route/a1/r1", r#"{"path":"/a"}"#), ("path/p", r#"{"service":"s1"}"#));
+    let things = |protocol: &str| {
+        let document = format!(r#"{{"protocol":"{protocol}"}}"#);
+        snapshot(&[("api/a1", &document), route, ("service/s1", &document), path])
+    };
+    let decided = plan_of(&things("a"), &things("b"), &PlanOptions::default()).unwrap();
+    let Decision::Blocked(why) = decision(&decided, "api/a1") else { panic!("{decided:?}") };
+    assert!(why.contains("route/a1/r1 would go with it"), "{why}");
+    let Decision::Blocked(why) = decision(&decided, "service/s1") else { panic!("{decided:?}") };
+    assert!(why.contains("path/p needs it"), "{why}");
+}
+
+#[test]
+fn a_name_that_nobody_gives_up_blocks() {
+    let backup = snapshot(&[("service/s1", r#"{"name":"a"}"#), ("service/s2", r#"{"name":"b"}"#)]);
+    let live = snapshot(&[("service/s1", r#"{"name":"b"}"#), ("service/s2", r#"{"name":"c"}"#)]);
+    let decided = plan_of(&backup, &live, &PlanOptions::default()).unwrap();
+    assert_eq!(decided.summary.update, 2, "s1 sets the name free");
+    let only = PlanOptions { only: vec!["service/s2".parse().unwrap()], ..PlanOptions::default() };
+    let decided = plan_of(&backup, &live, &only).unwrap();
+    let Decision::Blocked(why) = decision(&decided, "service/s2") else { panic!("{decided:?}") };
+    assert!(why.starts_with("the name is held by service/s1"), "{why}");
+}
+
+#[test]
+fn nothing_goes_that_has_unseen_things_below_it() {
+    let gap = |kind: Option<&'static str>, under: Option<&str>| Gap {
+        kind: kind.map(Kind::known),
+        under: under.map(|id| Id::new(id).unwrap()),
+        cause: Cause::Denied,
+        detail: "denied".to_owned(),
+    };
+    let backup = snapshot(&[("api/a1", "{}"), ("route/a1/r1", "{}")]);
+    let options = PlanOptions { prune: true, prune_limit: 100, ..PlanOptions::default() };
+    for (gap, blocked) in [
+        (gap(Some("route"), Some("a2")), 1),
+        (gap(None, Some("a2/x")), 1),
+        (gap(Some("route"), None), 1),
+        (gap(Some("plan"), None), 0),
+        (gap(None, Some("a1")), 0),
+    ] {
+        let live = snapshot(&[("api/a1", "{}"), ("api/a2", "{}"), ("route/a1/r1", "{}")]);
+        let live = live.with_gaps(vec![gap.clone()]);
+        let summary = plan_of(&backup, &live, &options).unwrap().summary;
+        assert_eq!((summary.blocked, summary.delete), (blocked, 1 - blocked), "{gap:?}");
+    }
+}
+
+/// Text that names something outside.
+#[derive(Debug)]
+struct Outside;
+
+impl TextScan for Outside {
+    fn references(&self, resource: &Resource) -> Vec<Reference> {
+        let value = resource.document.text("/role").map(std::borrow::Cow::into_owned);
+        let outside = |value| Reference {
+            at: Place::value("/role"),
+            to: To::External { class: "role".to_owned(), value },
+            role: Role::Needs,
+        };
+        value.map(outside).into_iter().collect()
+    }
+
+    fn handles(&self, _: &Handles, _: &Resource) -> Handles {
+        Handles::new()
+    }
+}
+
+#[test]
+fn what_lies_outside_is_named_once() {
+    let mut schema = rules().schema().as_ref().clone();
+    schema.text = Some(Arc::new(Outside));
+    let rules = Rules::new(Arc::new(schema));
+    let role = r#"{"role":"admin"}"#;
+    let backup = snapshot(&[("plan/p1", role), ("plan/p2", role), ("plan/p3", role)]);
+    let live = snapshot(&[("plan/p3", role)]);
+    let (options, none) = (PlanOptions::default(), BTreeSet::new());
+    let made = draft(&rules, &backup, &live, &options, &IdMap::default(), &none, &none).unwrap();
+    let findings = made.findings();
+    assert_eq!(findings.len(), 1);
+    assert_eq!((findings[0].subject.as_str(), findings[0].verdict), ("admin", Verdict::Warning));
+    assert!(findings[0].detail.starts_with("role: named by 2 "), "{}", findings[0].detail);
+}
