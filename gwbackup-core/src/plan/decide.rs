@@ -414,7 +414,9 @@ impl<'a> Decider<'a> {
 
     fn note_outside(&mut self, resource: &Resource) {
         let references = self.sides.rules.references(resource);
-        let secret = secret_pointers([resource]);
+        let document = &resource.document;
+        let secret =
+            secret_pointers(self.sides.rules, [(resource, document), (resource, document)]);
         let named: BTreeSet<(String, String)> = references
             .into_iter()
             .filter_map(|reference| match reference.to {

@@ -155,9 +155,9 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
     findings.extend(made.findings);
     let steps = steps(&arranged, &made.items);
     let about = About::new(&point, &found.details, target.address(), &made.summary, &made.items);
-    let stops =
+    let is_blocked =
         |item: &Item| matches!(item.decision, Decision::Blocked(_) | Decision::Ambiguous(_));
-    let blocked = made.items.into_iter().filter(stops).collect();
+    let blocked = made.items.into_iter().filter(is_blocked).collect();
     let estimate = arranged.estimate(description.limits.parallel_writes);
     let plan = Plan {
         schema: "gwbackup.plan/1".to_owned(),

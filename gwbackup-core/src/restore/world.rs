@@ -347,12 +347,11 @@ impl Places for Forward {
                 progress.remade().get(there).cloned()
             })
         };
-        match made {
-            Some(there) => of_made(&there, handle),
-            None => {
-                let (matching, actual) = (&material.matching, &material.actual);
-                PlannedPlaces { matching, actual, renewed: None }.locate(key, handle)
-            }
+        if let Some(there) = made {
+            of_made(&there, handle)
+        } else {
+            let (matching, actual) = (&material.matching, &material.actual);
+            PlannedPlaces { matching, actual, renewed: None }.locate(key, handle)
         }
     }
 }
