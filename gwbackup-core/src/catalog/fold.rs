@@ -26,14 +26,11 @@ pub enum State {
 }
 
 impl State {
-    /// Whether a backup in this state may get into the next.
+    /// Whether a backup in this state may get into the next. Nothing begins again; a committed one
+    /// is what its copies were last found to be, so that a wrong finding does not outlive a right
+    /// one.
     pub fn may_become(self, next: Self) -> bool {
-        match (self, next) {
-            (Self::Started, _)
-            | (Self::Partial, Self::Success | Self::Failed)
-            | (Self::Success, Self::Partial | Self::Failed) => true,
-            (now, next) => now == next,
-        }
+        self == Self::Started || next != Self::Started
     }
 }
 
@@ -255,8 +252,7 @@ impl CatalogState {
         if let Some(CopyFacts { copies }) = copies {
             if committed {
                 point.found(copies);
-                // Health follows what was found last: a wrong finding must not outlive a right one.
-                point.state = point.judge();
+                point.become_(point.judge());
             }
         } else if *kind == EventKind::BACKUP_ABANDON
             || (*kind == EventKind::BACKUP_FAIL && event.signer == point.signer)
