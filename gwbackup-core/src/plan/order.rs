@@ -297,7 +297,7 @@ mod tests {
         let chain: Vec<[(u32, Role); 1]> = (0..COUNT)
             .map(|n| [(n + 1, if n + 1 < COUNT { Role::Needs } else { Role::Weak })])
             .collect();
-        let chain: Vec<&[(u32, Role)]> = chain.iter().map(|needs| needs.as_slice()).collect();
+        let chain: Vec<&[(u32, Role)]> = chain.iter().map(<[(u32, Role); 1]>::as_slice).collect();
         let found = order(&chain, Some("a")).unwrap();
         assert_eq!(found.len(), COUNT as usize);
         assert_eq!(found[0], [COUNT as usize - 1]);
