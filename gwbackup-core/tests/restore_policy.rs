@@ -156,7 +156,12 @@ async fn a_partial_backup_needs_consent_and_deletes_nothing_that_it_did_not_see(
     let backup = scene.repository.backup(Arc::new(source));
     backup.application("shop").environment("prod").run(cx).await.unwrap();
     let gateway = Character::Kong.drifted("drifted");
-    let prepared = scene.restore(Arc::new(gateway.clone())).await.plan(cx).await.unwrap();
+    // With prune it is refused outright.
+    let pruning = scene.restore(Arc::new(gateway.clone())).await.plan(cx).await;
+    assert_eq!(pruning.unwrap_err().kind(), ErrorKind::Refused);
+    let info = scene.repository.find(cx, "latest").await.unwrap();
+    let restore = scene.repository.restore(&info, Arc::new(gateway.clone()));
+    let prepared = restore.plan(cx).await.unwrap();
     assert!(prepared.plan().backup_partial);
     assert!(prepared.plan().steps.iter().all(|step| step.kind != "plugin"));
     let error = prepared.apply(cx, &options()).await.unwrap_err();
