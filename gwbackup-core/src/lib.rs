@@ -77,6 +77,7 @@ pub mod preflight;
 pub mod report;
 pub mod repository;
 pub mod restore;
+pub mod retry;
 pub mod sink;
 mod sort;
 pub mod source;

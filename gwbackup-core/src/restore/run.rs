@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
@@ -18,17 +17,11 @@ use crate::model::{
     Step, StepReceipt, There,
 };
 use crate::plan::{Arranged, Links, is_assigned_by_server};
+use crate::retry::{Pauses, rest};
 use crate::target::{StepLog, Target};
 
 /// Groups whose intents stand in one journal record.
 const WAVE: usize = 64;
-/// Attempts at a step that fails without a reason for good.
-const ATTEMPTS: u32 = 6;
-/// The longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// How long a vendor may ask for pauses before a step counts as failed.
-const PATIENCE: Duration = Duration::from_hours(1);
-
 /// A run under way.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -365,7 +358,7 @@ impl Run {
             attempt: first,
         };
         let states = self.world.around(&plan.changes, backwards);
-        let mut pauses = Pauses::default();
+        let mut pauses = Pauses::new();
         let mut heard: Option<GroupResult> = None;
         loop {
             let fresh = step.attempt == Attempt::First;
@@ -390,16 +383,15 @@ impl Run {
                 return End::Interrupted;
             }
             let untouched = fresh && error.kind() == ErrorKind::Conflict;
-            let Some(pause) = pauses.next(&error) else {
+            let Some(pause) = pauses.after(&error) else {
                 let given_up = given_up(group, plan, &step.changes, &error, untouched);
                 return End::Result(match heard {
                     Some(heard) => GroupResult { error: given_up.error, ..heard },
                     None => given_up,
                 });
             };
-            tokio::select! {
-                () = cx.clock().sleep(pause) => {}
-                () = cx.cancellation().cancelled() => return End::Interrupted,
+            if rest(cx, pause).await.is_err() {
+                return End::Interrupted;
             }
             step.attempt = Attempt::Again { checkpoint: log.last.lock().await.clone() };
         }
@@ -591,31 +583,6 @@ fn not_begun(arranged: &Arranged, group: usize) -> End {
 
 fn change_result(no: ChangeNo, became: Became) -> ChangeResult {
     ChangeResult { no, became, there: None, handles: Handles::new() }
-}
-
-/// How long to wait before the next attempt.
-#[derive(Debug, Default)]
-struct Pauses {
-    attempts: u32,
-    waited: Duration,
-}
-
-impl Pauses {
-    /// `None`: the step has failed for good.
-    fn next(&mut self, error: &Error) -> Option<Duration> {
-        let patient = error.kind() == ErrorKind::Throttled && self.waited < PATIENCE;
-        if error.retry() == Retry::Never || (self.attempts + 1 >= ATTEMPTS && !patient) {
-            return None;
-        }
-        let backoff = Duration::from_secs(1 << self.attempts.min(6)).min(LONGEST_PAUSE);
-        let pause = match error.retry() {
-            Retry::After(asked) => asked.max(Duration::from_millis(100)),
-            Retry::Later | Retry::Never => backoff,
-        };
-        self.attempts += 1;
-        self.waited += pause;
-        Some(pause)
-    }
 }
 
 /// A target's notes go to the journal.
