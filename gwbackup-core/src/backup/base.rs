@@ -10,8 +10,8 @@ use crate::catalog::{Deletion, RecoveryPoint, State};
 use crate::context::Context;
 use crate::error::{ErrorKind, Result};
 use crate::model::{Description, Key, Revision, Snapshot as _};
-use crate::sink::blocking;
 use crate::source::{Known, Source};
+use crate::task::blocking;
 use crate::vault::{Found, Vault};
 
 /// Incrementals that one full carries.

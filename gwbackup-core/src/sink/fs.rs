@@ -24,12 +24,13 @@ use other as platform;
 use unix as platform;
 
 use self::platform::Folder;
-use super::{Body, Listed, ObjectMeta, ObjectName, Sink, SinkInfo, blocking};
+use super::{Body, Listed, ObjectMeta, ObjectName, Sink, SinkInfo};
 use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::crypt::random;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::BoxStream;
+use crate::task::blocking;
 
 pub(super) use self::platform::{read_exact_at, unlinked_file};
 

@@ -7,15 +7,16 @@ use futures_util::{StreamExt as _, future};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
+use super::FileGateway;
 use super::place::{Digest, moved};
 use super::read::{BATCHES, Batch};
-use super::{FileGateway, blocking};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     Action, Attempt, Description, Effect, Key, Outcome, Resource, Rules, Scope, Side, Step,
     StepReceipt, absent_places,
 };
 use crate::target::States;
+use crate::task::blocking;
 
 pub(super) async fn apply(
     gateway: &FileGateway,
