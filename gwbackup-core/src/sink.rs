@@ -89,4 +89,13 @@ pub trait Sink: Display + Debug + Send + Sync + 'static {
 
     /// Deletes an object; on return it is gone for every reader. `NotFound` when it was not there.
     async fn delete(&self, cx: &Context, name: &ObjectName) -> Result<()>;
+
+    /// Removes what writers that died left and no reader can see: halves of objects, once nothing
+    /// has been added to them for a day by the context's clock. Answers how many. Removes no object,
+    /// and nothing of a living writer; may run beside writers, and any number of times. A
+    /// repository calls it when it opens. The default is for places where a dead writer leaves
+    /// nothing.
+    async fn sweep(&self, cx: &Context) -> Result<u64> {
+        cx.check().map(|()| 0)
+    }
 }

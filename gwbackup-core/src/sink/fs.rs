@@ -78,13 +78,6 @@ impl DirectorySink {
         .await
     }
 
-    /// Removes what killed writers left: temporary files that are older than a day by the context's
-    /// clock. Answers how many. May run beside writers, and any number of times.
-    pub async fn sweep(&self, cx: &Context) -> Result<u64> {
-        let (sink, cx) = (self.clone(), cx.clone());
-        blocking(move || list::sweep(&sink.root, &cx)).await
-    }
-
     /// A medium that cannot be written says so at the first write, not here.
     fn probe(&self, folder: &Folder) {
         let Ok(temporary) = temporary_name() else { return };
@@ -277,6 +270,12 @@ impl Sink for DirectorySink {
             delete().map_err(|e| fault(e, &name))
         })
         .await
+    }
+
+    async fn sweep(&self, cx: &Context) -> Result<u64> {
+        cx.check()?;
+        let (root, cx) = (Arc::clone(&self.root), cx.clone());
+        blocking(move || list::sweep(&root, &cx)).await
     }
 }
 
