@@ -19,7 +19,7 @@ use crate::clock::{Timestamp, millis};
 use crate::context::Context;
 use crate::crypt::{hex, random, uuid_v7};
 use crate::error::{Error, Result};
-use crate::model::{Gap, Kind, Rules, Scope, Verdict};
+use crate::model::{Gap, Kind, Presence, Rules, Scope, Verdict};
 use crate::plan::Selector;
 use crate::sink::ObjectName;
 use crate::source::{Purpose, Source};
@@ -161,8 +161,9 @@ pub(crate) async fn run(
         commit(vault, cx, prepared).await
     };
     match made.await {
-        Ok(report) if report.resources == 0 => {
-            let warnings = why_empty(cx, source.as_ref(), options).await;
+        // What is always there says nothing.
+        Ok(report) if report.kinds.keys().all(|kind| is_fixed(&rules, kind)) => {
+            let warnings = why_empty(cx, source.as_ref(), &rules, options).await;
             Ok(BackupReport { warnings, ..report })
         }
         Ok(report) => Ok(report),
@@ -181,14 +182,25 @@ pub(crate) async fn run(
     }
 }
 
+fn is_fixed(rules: &Rules, kind: &Kind) -> bool {
+    rules.spec(kind).is_some_and(|spec| matches!(spec.presence, Presence::Fixed(_)))
+}
+
 /// An empty backup is rarely what somebody wanted; the gateway may know more.
-async fn why_empty(cx: &Context, source: &dyn Source, options: &BackupOptions) -> Vec<String> {
+async fn why_empty(
+    cx: &Context,
+    source: &dyn Source,
+    rules: &Rules,
+    options: &BackupOptions,
+) -> Vec<String> {
     let what = if options.only.is_empty() {
         "nothing was found: this is a backup of an empty gateway"
     } else {
         "nothing in the gateway fits the selection"
     };
     let mut warnings = vec![what.to_owned()];
+    let hints = options.only.iter().filter_map(|selector| selector.hint(rules));
+    warnings.extend(hints.map(|(kind, hint)| format!("{kind}: there is no such kind; {hint}")));
     let found = source.preflight(cx, Purpose::Backup, &Scope::everything()).await;
     let told = found.unwrap_or_default().into_iter().filter(|found| found.verdict != Verdict::Ok);
     warnings.extend(told.map(|found| format!("{}: {}", found.subject, found.detail)));

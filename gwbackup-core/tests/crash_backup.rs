@@ -225,6 +225,32 @@ async fn a_manifest_without_its_event_is_committed_at_the_next_opening() {
     }
 }
 
+/// Looking for what failed backups left must not make openings slower and slower.
+#[tokio::test]
+async fn an_opening_looks_after_the_last_failed_backups_only() {
+    let bench = Bench::new(1).await;
+    let gateway = MemoryGateway::kong_like();
+    let stuck = |sink| without(sink, "put", "data/");
+    let repository = bench.open_with(stuck).await.unwrap();
+    for _ in 0..40 {
+        take(&bench, &repository, &gateway, BackupType::Full).await.unwrap_err();
+    }
+    bench.clock.advance(LONG);
+    let looks = Arc::new(AtomicU64::new(0));
+    let counting = |sink| -> Arc<dyn Sink> {
+        let looks = Arc::clone(&looks);
+        let rule = Faults::when(move |call| {
+            let archive = call.operation == "head" && call.subject.ends_with(".gwb");
+            looks.fetch_add(u64::from(archive), Ordering::SeqCst);
+            None
+        });
+        Arc::new(FaultySink::new(Arc::new(sink), rule))
+    };
+    let repository = bench.open_with(counting).await.unwrap();
+    assert!(repository.warnings().is_empty(), "{:?}", repository.warnings());
+    assert_eq!(looks.load(Ordering::SeqCst), 32);
+}
+
 #[tokio::test]
 async fn while_the_home_is_away_a_backup_commits_and_waits_for_its_number() {
     let bench = Bench::new(2).await;

@@ -71,21 +71,30 @@ impl fmt::Display for Selector {
 }
 
 impl Selector {
-    /// `Invalid` when it asks for a kind that `rules` do not know, with the names that come near.
-    /// Rules without any kind know all.
+    /// `Invalid` when it asks for a kind that there cannot be, with the names that come near.
     pub(crate) fn known_to(&self, rules: &Rules) -> Result<()> {
-        let (What::Kind(kind) | What::Thing(kind, _)) = &self.what else { return Ok(()) };
+        match self.hint(rules) {
+            Some((kind, hint)) if rules.schema().other.is_none() => {
+                Err(Error::invalid("the gateway has no such kind").on(kind).help(hint))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What to ask for instead, when it names a kind that stands in no table; with that kind.
+    pub(crate) fn hint(&self, rules: &Rules) -> Option<(&str, String)> {
+        let (What::Kind(kind) | What::Thing(kind, _)) = &self.what else { return None };
         let specs = &rules.schema().kinds;
         if specs.is_empty() || kind.contains('*') || rules.kind_named(kind).is_some() {
-            return Ok(());
+            return None;
         }
         let names: Vec<&str> = specs.iter().map(|spec| spec.kind.as_str()).collect();
         let near: Vec<&str> = names.iter().copied().filter(|name| is_near(kind, name)).collect();
-        let help = match near.as_slice() {
-            [] => format!("it has: {}", names.join(", ")),
+        let hint = match near.as_slice() {
+            [] => format!("there are: {}", names.join(", ")),
             near => format!("did you mean `{}`?", near.join("` or `")),
         };
-        Err(Error::invalid("the gateway has no such kind").on(kind).help(help))
+        Some((kind, hint))
     }
 
     /// Whether it chooses this resource.
@@ -181,9 +190,13 @@ pub(crate) fn closure(
         }
     }
     if selected.keys.is_empty() {
-        selectors.iter().try_for_each(|selector| selector.known_to(rules))?;
         let text: Vec<String> = selectors.iter().map(ToString::to_string).collect();
-        return Err(Error::invalid("nothing fits the selection").on(text.join(", ")));
+        let error = Error::invalid("nothing fits the selection").on(text.join(", "));
+        let hint = selectors.iter().find_map(|selector| selector.hint(rules));
+        return Err(match hint {
+            Some((_, hint)) => error.help(hint),
+            None => error,
+        });
     }
     let mut open: Vec<Key> = selected.keys.iter().cloned().collect();
     while let Some(key) = open.pop() {

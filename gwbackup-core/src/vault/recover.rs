@@ -17,6 +17,10 @@ use crate::sink::{Body, ObjectName, put_once};
 /// How long after its deadline a backup without a manifest is left alone.
 const GRACE: Duration = Duration::from_hours(24);
 
+/// Failed backups whose leftovers one opening looks for: the last ones, since earlier openings
+/// looked for those of the others.
+const PROBES: usize = 32;
+
 impl Vault {
     /// Appends waiting events, completes backups whose manifest was written, gives up those whose
     /// time is over, and brings copies what the log says they lack; says what had to stay. Safe to call at any time and from several
@@ -38,13 +42,17 @@ impl Vault {
         // A mirror that cannot be written keeps its gap, and is told about elsewhere.
         self.log.catch_up(cx).await?;
         let state = self.state(cx).await?;
-        for point in state.points() {
+        let mut probes = 0;
+        for point in state.points().iter().rev() {
             if point.committed.is_some() || point.manifest.is_some() {
                 continue;
             }
             let outcome = match point.state(cx.now()) {
                 State::Started => self.complete(cx, point).await.map(drop),
-                State::Failed if self.is_over(cx, point) => self.give_up(cx, point).await,
+                State::Failed if probes < PROBES && self.is_over(cx, point) => {
+                    probes += 1;
+                    self.give_up(cx, point).await
+                }
                 _ => Ok(()),
             };
             match outcome {
