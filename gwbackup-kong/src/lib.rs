@@ -52,6 +52,7 @@
 //! [`schema`] is the table of kinds; [`connectors`] opens a gateway by its URL. Programs reach this
 //! crate through the feature `kong` of the facade `gwbackup`.
 
+mod admin;
 mod file;
 mod node;
 mod schema;

@@ -1,0 +1,4 @@
+//! A Kong node, over its Admin API.
+
+mod client;
+mod config;
