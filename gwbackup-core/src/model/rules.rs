@@ -248,6 +248,28 @@ impl Rules {
         found
     }
 
+    /// Pointers of the values that cannot be sent back as they were read; a null is none.
+    pub fn unreadable(&self, resource: &Resource) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Some(compiled) = self.compiled(&resource.key.kind) {
+            let text = resource.document.as_str();
+            compiled.members.visit(text, |hit| {
+                let token = &text[hit.value.clone()];
+                let is_unreadable = |rule: &usize| match &compiled.spec.members[*rule].is {
+                    Member::Unreadable => token != "null",
+                    Member::UnreadableIf { prefix } => {
+                        token.starts_with('"') && decode(token).starts_with(prefix.as_str())
+                    }
+                    _ => false,
+                };
+                if hit.rules.iter().any(is_unreadable) {
+                    found.push(hit.pointer.to_owned());
+                }
+            });
+        }
+        found
+    }
+
     /// Whether this resource comes into being without being created.
     pub fn is_fixed(&self, key: &Key) -> bool {
         self.spec(&key.kind).is_some_and(|spec| spec.presence.is_fixed(&key.id.last()))

@@ -232,6 +232,11 @@ pub enum Member {
     Secret,
     /// The vendor gives out something that cannot be sent back (a hash): compared, never written.
     Unreadable,
+    /// The same, but only of a text that begins so.
+    UnreadableIf {
+        /// The beginning.
+        prefix: String,
+    },
     /// Absent means this value.
     Default(serde_json::Value),
     /// An array whose order means nothing.

@@ -293,6 +293,9 @@ impl<'a> Decider<'a> {
                 word(why)
             )));
         }
+        if let Some(at) = self.sides.rules.unreadable(resource).first() {
+            return Err(Decision::CannotRestore(not_sent_back(at)));
+        }
         Ok(Action::Create)
     }
 
@@ -353,9 +356,10 @@ impl<'a> Decider<'a> {
             let places = self.sides.rules.members(resource, wanted);
             fields.iter().find(|field| places.iter().any(|place| inside(field, place)))
         };
-        if let Some(field) = hit(|m| *m == Member::Unreadable) {
-            let why = format!("the value at {} cannot be sent back: make it by hand", field.at);
-            return Err(Decision::CannotRestore(why));
+        let unreadable = self.sides.rules.unreadable(resource);
+        let differs = |place: &&String| fields.iter().any(|field| inside(field, place));
+        if let Some(at) = unreadable.iter().find(differs) {
+            return Err(Decision::CannotRestore(not_sent_back(at)));
         }
         let immutable = hit(|m| *m == Member::Immutable);
         if immutable.is_none() && spec.verbs.update && self.options.existing != Existing::Replace {
@@ -363,7 +367,10 @@ impl<'a> Decider<'a> {
         }
         let can_replace = spec.verbs.create && spec.verbs.delete && spec.replace != Replace::Never;
         match (immutable, can_replace) {
-            (_, true) => Ok(Action::Replace),
+            (_, true) => match unreadable.first() {
+                Some(at) => Err(Decision::CannotRestore(not_sent_back(at))),
+                None => Ok(Action::Replace),
+            },
             (Some(field), false) => {
                 let why = format!("{} cannot be changed once it exists", field.at);
                 Err(Decision::CannotRestore(why))
@@ -442,15 +449,17 @@ impl<'a> Decider<'a> {
 
     fn undo(&self, resource: &Resource, actual: Option<&Resource>, action: Action) -> Undo {
         let Some(spec) = self.sides.rules.spec(&resource.key.kind) else { return Undo::Exact };
+        let unreadable = |actual| self.sides.rules.unreadable(actual).into_iter();
         match (action, actual) {
             (Action::Create | Action::Undelete, _) if !spec.verbs.delete => Undo::Residue,
             (Action::Delete | Action::Replace, Some(actual)) => {
-                let lost: Vec<Place> = actual
+                let mut lost: Vec<Place> = actual
                     .marks
                     .iter()
                     .filter(|mark| matches!(mark.says, Says::Absent(_)))
                     .map(|mark| mark.at.clone())
                     .collect();
+                lost.extend(unreadable(actual).map(Place::value));
                 if !lost.is_empty() {
                     Undo::Lost(lost)
                 } else if is_assigned_by_server(spec) {
@@ -458,6 +467,14 @@ impl<'a> Decider<'a> {
                 } else {
                     Undo::Exact
                 }
+            }
+            (Action::Update, Some(actual)) => {
+                let (new, old) = (&resource.document, &actual.document);
+                let lost: Vec<Place> = unreadable(actual)
+                    .filter(|at| new.get(at) != old.get(at))
+                    .map(Place::value)
+                    .collect();
+                if lost.is_empty() { Undo::Exact } else { Undo::Lost(lost) }
             }
             _ => Undo::Exact,
         }
@@ -542,6 +559,10 @@ fn absences(resource: &Resource) -> impl Iterator<Item = (&str, Absence)> + Clon
         Says::Absent(why) => Some((mark.at.pointer.as_str(), why)),
         Says::Secret => None,
     })
+}
+
+fn not_sent_back(at: &str) -> String {
+    format!("the value at {at} cannot be sent back: make it by hand")
 }
 
 fn word(why: Absence) -> &'static str {
