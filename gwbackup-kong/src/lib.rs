@@ -45,7 +45,7 @@
 //!
 //! | Feature | Brings |
 //! |---|---|
-//! | `testing` | the core's doubles as well |
+//! | `testing` | a double of Kong's Admin API (`testing`); the core's doubles as well |
 //!
 //! # Where to read on
 //!
@@ -56,6 +56,8 @@ mod admin;
 mod file;
 mod node;
 mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod yaml;
 
 use std::sync::Arc;
