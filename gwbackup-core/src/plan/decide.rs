@@ -393,10 +393,10 @@ impl<'a> Decider<'a> {
         });
         let salted = rules.salted(resource).into_iter().filter_map(|(at, salt)| {
             let head = desired.resolve(resource, &salt)?;
-            let there = self.matching.there(&head.key).filter(|there| **there != head.key)?;
+            let key = head.key();
+            let there = self.matching.there(&key).filter(|there| *there != key)?;
             let why = format!(
-                "the hash at {at} holds for {} alone, which is {there} here: make it by hand",
-                head.key
+                "the hash at {at} holds for {key} alone, which is {there} here: make it by hand"
             );
             Some((at, why))
         });
