@@ -102,6 +102,11 @@ impl Id {
         Ok(Self(escaped.into()))
     }
 
+    /// An id that was one before.
+    pub(crate) fn stored(escaped: &str) -> Self {
+        Self(escaped.into())
+    }
+
     /// The id made of these raw segments. `Invalid` without a segment or with an empty one.
     pub fn of<S: AsRef<str>>(segments: impl IntoIterator<Item = S>) -> Result<Self> {
         let escaped: Vec<_> =
