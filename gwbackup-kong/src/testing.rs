@@ -21,6 +21,7 @@ mod api;
 mod checks;
 mod config;
 mod custom;
+mod declarative;
 mod faults;
 mod kinds;
 mod list;
@@ -184,6 +185,24 @@ impl KongDouble {
             rows.map(|(id, row)| parse(node.render(kind, id, row))).collect()
         };
         node.kinds().map(|kind| (kind.path.to_owned(), entities(kind))).collect()
+    }
+
+    /// Does what `kong config db_import FILE` does with this text: creates and replaces entities,
+    /// deletes none, keeps hashes as they are under `_transform: false`, forgets expiry. Workers
+    /// still go by the old password of a credential until something touches it or the cache is
+    /// emptied. Fails with `Invalid`.
+    pub fn import(&self, text: &str) -> Result<()> {
+        self.shared.node().import(text)
+    }
+
+    /// What `kong config db_export` writes; of a node without a database, what `GET /config` shows.
+    pub fn export(&self) -> String {
+        self.shared.node().export()
+    }
+
+    /// Whether the node's workers let this user in by basic authentication.
+    pub fn lets_in(&self, username: &str, password: &str) -> bool {
+        self.shared.node().lets_in(username, password)
     }
 
     /// The ids that the node gives to the next entities that come without one, in this order.

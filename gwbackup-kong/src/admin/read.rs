@@ -220,18 +220,7 @@ impl Reader {
 
     /// An entity as the API gives it, but for the time it has to live.
     fn resource(&self, collection: &Collection, row: &RawValue) -> Result<Resource> {
-        let mut document = Document::parse(row.get())?;
-        let primary = collection.row.map_or("id", |row| row.primary);
-        let id = document.text(&format!("/{primary}")).map(std::borrow::Cow::into_owned);
-        let id = id.ok_or_else(|| Error::invalid("the node lists an entity without an id"))?;
-        if collection.row.is_some_and(|row| row.expires)
-            && let Some(left) = document.get("/ttl").and_then(|ttl| ttl.parse::<i64>().ok())
-        {
-            let end = self.cx.now().as_second().saturating_add(left);
-            document = document.with_member("/ttl", &end.to_string())?;
-        }
-        let mut resource =
-            Resource::new(Key::new(collection.kind.clone(), Id::of([id])?), document);
+        let mut resource = collection.entity(row, self.cx.now())?;
         self.rules.mark(&mut resource);
         Ok(resource)
     }

@@ -23,7 +23,7 @@ impl Source for KongAdmin {
     }
 
     async fn describe(&self, cx: &Context) -> Result<Description> {
-        Ok(self.discover(cx).await?.description(&self.0.config))
+        Ok(self.discover(cx).await?.description(&self.0.config, self.0.hook.is_some()))
     }
 
     async fn preflight(

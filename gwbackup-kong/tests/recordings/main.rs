@@ -49,3 +49,8 @@ async fn refusals_tags_and_schemas() {
 async fn what_a_naive_restore_meets() {
     replay(&["16-restore-naive-failures"], false).await;
 }
+
+#[tokio::test]
+async fn a_node_without_a_database() {
+    replay(&["13-dbless"], true).await;
+}
