@@ -126,7 +126,7 @@ async fn others_edit_between_two_pages() {
 
 #[tokio::test]
 async fn requests_at_one_moment_are_counted() {
-    let kong = KongDouble::builder().page_delay(Duration::from_secs(3600)).start().await.unwrap();
+    let kong = KongDouble::builder().page_delay(Duration::from_hours(1)).start().await.unwrap();
     let calls: Vec<_> = (0..8)
         .map(|_| tokio::spawn(Client::new().get(format!("{}/status", kong.url())).send()))
         .collect();
