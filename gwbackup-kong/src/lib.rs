@@ -52,6 +52,7 @@
 //! [`schema`] is the table of kinds; [`connectors`] opens a gateway by its URL. Programs reach this
 //! crate through the feature `kong` of the facade `gwbackup`.
 
+mod admin;
 mod file;
 mod node;
 mod schema;
@@ -61,9 +62,14 @@ mod yaml;
 
 use std::sync::Arc;
 
-use gwbackup_core::connect::{Connectors, local_path};
+use gwbackup_core::Result;
+use gwbackup_core::connect::{Connectors, Settings, local_path};
+use gwbackup_core::source::Source;
 use gwbackup_core::target::Target;
 
+use url::Url;
+
+pub use admin::KongAdmin;
 pub use file::{KongFile, open};
 pub use schema::schema;
 
@@ -74,6 +80,12 @@ pub fn connectors() -> Connectors {
         .add_target("kong-file", |url, _settings| async move {
             Ok(Arc::new(open(local_path(&url)?)?) as Arc<dyn Target>)
         })
+        .add_source("kong+http", node)
+        .add_source("kong+https", node)
         .add_path_suffix("yml", "kong-file")
         .add_path_suffix("yaml", "kong-file")
+}
+
+async fn node(url: Url, settings: Settings) -> Result<Arc<dyn Source>> {
+    Ok(Arc::new(KongAdmin::new(&url, &settings)?))
 }
