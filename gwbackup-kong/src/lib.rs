@@ -63,7 +63,7 @@ use std::sync::Arc;
 use gwbackup_core::connect::{Connectors, local_path};
 use gwbackup_core::target::Target;
 
-pub use file::{KongFile, open};
+pub use file::{Export, KongFile, open};
 pub use schema::schema;
 
 /// What this crate answers to: `kong-file:///path/kong.yml` and, as plain paths, files that end in
