@@ -106,17 +106,26 @@ impl<'a> Check<'a> {
 
     pub(super) fn findings(self) -> Vec<Finding> {
         let passwords = if self.transform {
-            self.hashes.finding(Verdict::Failed, "the secret is a hash, and the file does not say \
+            self.hashes.finding(
+                Verdict::Failed,
+                "the secret is a hash, and the file does not say \
                 `_transform: false`, so that Kong would hash it once more and refuse every login: \
-                say so in the file, or leave such credentials out")
+                say so in the file, or leave such credentials out",
+            )
         } else {
-            self.clear.finding(Verdict::Failed, "the secret is clear text, and the file says \
+            self.clear.finding(
+                Verdict::Failed,
+                "the secret is clear text, and the file says \
                 `_transform: false`, so that Kong would take it for a hash and refuse every login: \
-                remove that line from the file, or leave such credentials out")
+                remove that line from the file, or leave such credentials out",
+            )
         };
-        let ttl = self.counted_down.finding(Verdict::Warning, "the time to live is in seconds \
+        let ttl = self.counted_down.finding(
+            Verdict::Warning,
+            "the time to live is in seconds \
             left; a node without a database that loads the file takes it for a moment long gone \
-            and drops the credential");
+            and drops the credential",
+        );
         passwords.into_iter().chain(ttl).collect()
     }
 }

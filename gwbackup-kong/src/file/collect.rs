@@ -172,10 +172,7 @@ impl File {
 }
 
 /// The membership of consumers in groups, which decK writes into either of the two.
-fn memberships(
-    row: &Row,
-    members: &mut Map,
-) -> Vec<(&'static Row, &'static str, Vec<Node>)> {
+fn memberships(row: &Row, members: &mut Map) -> Vec<(&'static Row, &'static str, Vec<Node>)> {
     let (list, own, other) = match row.kind {
         "consumer" => ("groups", "consumer", "consumer_group"),
         "consumer_group" => ("consumers", "consumer_group", "consumer"),
@@ -227,8 +224,8 @@ fn derived(row: &Row, members: &Map) -> String {
             Some(value) => value.text(),
         };
         // Only some editions have groups of consumers, so that the others count without them.
-        let group = Some("consumer_group")
-            .filter(|group| row.kind == "plugin" && part(group) != Some(""));
+        let group =
+            Some("consumer_group").filter(|group| row.kind == "plugin" && part(group) != Some(""));
         let parts: Option<Vec<&str>> =
             row.together.iter().copied().chain(group).map(part).collect();
         parts

@@ -80,6 +80,15 @@ impl Lists {
         )
     }
 
+    /// Keeps those of the entities that the table knows for which `keep` says so.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&'static Row, &Map) -> bool) {
+        for ((at, _), items) in &mut self.lists {
+            if let Some(row) = ROWS.get(*at) {
+                items.retain(|item| item.members().is_none_or(|members| keep(row, members)));
+            }
+        }
+    }
+
     pub(super) fn write(self, format: KongFile, out: &mut dyn Write) -> Result<()> {
         let lists = self.lists.into_iter().filter(|(_, items)| !items.is_empty());
         let lists = lists.map(|((_, name), items)| (name, Node::List(items)));

@@ -1,9 +1,11 @@
 //! A backup as a file for Kong or for decK to read.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gwbackup_core::clock::Timestamp;
-use gwbackup_core::model::{Kind, Resource};
+use gwbackup_core::model::Resource;
 use gwbackup_core::whole_file::{About, FileFormat};
 use gwbackup_core::{Error, Result};
 
@@ -19,9 +21,11 @@ use crate::schema::{Row, SETTINGS};
 ///
 /// Children stand inside their parents, as both Kong and decK read them, and nothing is in it that
 /// Kong would set anew (`updated_at`) or take for the default anyway (members that are null). A file
-/// that holds hashes says `_transform: false`, so that Kong stores them as they are; decK refuses to
-/// sync such a file, since it could only have them hashed again. The id of the cluster is left out.
-/// A `ttl` becomes the moment of expiry for Kong, seconds left for decK.
+/// for Kong that holds hashes says `_transform: false`, so that Kong stores them as they are; decK
+/// refuses such a file, since it could only have them hashed again, so a file for decK holds none.
+/// The id of the cluster is left out.
+/// A `ttl` becomes the moment of expiry for Kong, seconds left for decK. A text that looks like one of
+/// decK's placeholders is one.
 ///
 /// ```
 /// use gwbackup_core::model::{Document, Resource};
@@ -52,11 +56,16 @@ pub struct Export {
     custom: bool,
     format_version: &'static str,
     read_at: Option<Timestamp>,
+    left_out: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 /// Kinds that Kong's files have and decK's do not.
 const NOT_DECKS: &[&str] =
     &["parameter", "workspace", "key_set", "key", "oauth2_token", "acme_storage", "filter_chain"];
+
+/// Members that decK has no place for: the second pair of a certificate.
+const MEMBERS_NOT_DECKS: &[(&str, &str)] =
+    &[("certificate", "cert_alt"), ("certificate", "key_alt")];
 
 /// Collections of decK's that the table does not know.
 const DECKS: &[&str] = &["rbac_roles", "licenses", "service_packages"];
@@ -71,10 +80,11 @@ impl Export {
             custom: true,
             format_version: FORMAT_VERSION,
             read_at: None,
+            left_out: Arc::default(),
         }
     }
 
-    /// For decK: without kinds that it [does not know](Self::holds). In YAML.
+    /// For decK: without what it [has no place for](Self::left_out). In YAML.
     pub fn deck() -> Self {
         Self { deck: true, ..Self::kong() }
     }
@@ -112,9 +122,17 @@ impl Export {
         self
     }
 
-    /// Whether resources of this kind stand in the file.
-    pub fn holds(&self, kind: &Kind) -> bool {
-        let kind = kind.as_str();
+    /// What was not written, by kind (`key_set`, `basicauth_credential` for hashed ones) or member (`certificate/cert_alt`), and how often;
+    /// filled while the file, or a clone of this, is written.
+    pub fn left_out(&self) -> BTreeMap<String, u64> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn leave_out(&self, what: String) {
+        *self.left_out.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
+    }
+
+    fn holds(&self, kind: &str) -> bool {
         match (kind, self.deck) {
             ("parameter", _) => false,
             (_, false) => true,
@@ -126,8 +144,11 @@ impl Export {
     /// The resource as the file takes it; `None` for what it does not hold.
     fn take(&self, resource: Result<Resource>) -> Option<Result<Resource>> {
         let resource = match resource {
-            Ok(resource) if self.holds(&resource.key.kind) => resource,
-            Ok(_) => return None,
+            Ok(resource) if self.holds(resource.key.kind.as_str()) => resource,
+            Ok(resource) => {
+                self.leave_out(resource.key.kind.to_string());
+                return None;
+            }
             error => return Some(error),
         };
         let kind = resource.key.kind.as_str();
@@ -154,14 +175,26 @@ impl Export {
         all.version(self.format_version);
         for (row, members) in all.entities() {
             out_of_line(row, members);
+            if self.deck {
+                members.retain(|(name, value)| {
+                    let known = !MEMBERS_NOT_DECKS.contains(&(row.kind, name));
+                    if !known && !value.is_null() {
+                        self.leave_out(format!("{}/{name}", row.kind));
+                    }
+                    known
+                });
+            }
             self.time_to_live(members);
         }
-        let hashes = all.entities().any(|(row, members)| {
-            let secret = secret_member(row.kind).and_then(|m| get(members, m)).and_then(Node::text);
-            let hash_secret = get(members, "hash_secret").is_some_and(|said| is(said, "true"));
-            secret.and_then(|secret| form(row.kind, secret, hash_secret)) == Some(Form::Hash)
-        });
-        if hashes && !transform {
+        if self.deck {
+            all.retain(|row, members| {
+                let keep = !is_hashed(row, members);
+                if !keep {
+                    self.leave_out(row.kind.to_owned());
+                }
+                keep
+            });
+        } else if !transform && all.entities().any(|(row, members)| is_hashed(row, members)) {
             all.own.insert(1, ("_transform".into(), Node::Token("false".into())));
         }
     }
@@ -175,6 +208,13 @@ impl Export {
         let ttl = if self.deck { moment.saturating_sub(read_at).max(1) } else { moment };
         set(members, "ttl", Node::Token(ttl.to_string().into()));
     }
+}
+
+/// Whether it is a credential whose secret is a hash.
+fn is_hashed(row: &Row, members: &Map) -> bool {
+    let secret = secret_member(row.kind).and_then(|m| get(members, m)).and_then(Node::text);
+    let hash_secret = get(members, "hash_secret").is_some_and(|said| is(said, "true"));
+    secret.and_then(|secret| form(row.kind, secret, hash_secret)) == Some(Form::Hash)
 }
 
 fn is(node: &Node, token: &str) -> bool {

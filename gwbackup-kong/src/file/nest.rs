@@ -39,9 +39,8 @@ pub(super) fn nest(all: &mut Lists) {
 /// Whether a file's tree is in this form already, as far as one can tell: something is nested, or
 /// decK alone has such members.
 pub(super) fn is_nested(root: &Map) -> bool {
-    let decks = |name: &str| {
-        matches!(name, "_info" | "_konnect" | "_workspace" | "_plugin_configs")
-    };
+    let decks =
+        |name: &str| matches!(name, "_info" | "_konnect" | "_workspace" | "_plugin_configs");
     root.iter().any(|(list, value)| {
         decks(list)
             || matches!(value, Node::List(items) if items.iter().filter_map(Node::members).any(
@@ -66,7 +65,9 @@ fn put_inside(all: &mut Lists, child: &str, parent: &str, name: &str) {
         return;
     };
     let places: HashMap<String, usize> = match list(all, parent) {
-        Some(parents) => parents.iter().enumerate().filter_map(|(n, p)| Some((id(p)?, n))).collect(),
+        Some(parents) => {
+            parents.iter().enumerate().filter_map(|(n, p)| Some((id(p)?, n))).collect()
+        }
         None => return,
     };
     let mut inside: HashMap<usize, Vec<Node>> = HashMap::new();
@@ -77,7 +78,8 @@ fn put_inside(all: &mut Lists, child: &str, parent: &str, name: &str) {
             match (place, &mut one) {
                 (Some(place), Node::Map(members)) => {
                     let _ = take(members, member);
-                    let one = if row.is_link() { take(members, "consumer_group") } else { Some(one) };
+                    let one =
+                        if row.is_link() { take(members, "consumer_group") } else { Some(one) };
                     inside.entry(place).or_default().extend(one);
                 }
                 _ => stay.push(one),

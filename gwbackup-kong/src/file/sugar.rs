@@ -24,15 +24,12 @@ impl Sugar {
         let in_info = |name| info.and_then(|info| get(info, name));
         let map = |node: Option<&Node>| node.and_then(Node::members).cloned().unwrap_or_default();
         let tags = match in_info("select_tags") {
-            Some(Node::List(tags)) => tags.iter().filter_map(Node::text).map(str::to_owned).collect(),
+            Some(Node::List(tags)) => {
+                tags.iter().filter_map(Node::text).map(str::to_owned).collect()
+            }
             _ => Vec::new(),
         };
         Self { tags, defaults: map(in_info("defaults")), configs: map(get(own, "_plugin_configs")) }
-    }
-
-    /// The tags that everything in the file has.
-    pub(super) fn tags(&self) -> &[String] {
-        &self.tags
     }
 
     /// Writes out what the entity means.
