@@ -45,7 +45,7 @@
 //!
 //! | Feature | Brings |
 //! |---|---|
-//! | `testing` | the core's doubles as well |
+//! | `testing` | a double of Kong's Admin API (`testing`); the core's doubles as well |
 //!
 //! # Where to read on
 //!
@@ -56,13 +56,20 @@ mod admin;
 mod file;
 mod node;
 mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod yaml;
 
 use std::sync::Arc;
 
-use gwbackup_core::connect::{Connectors, local_path};
+use gwbackup_core::Result;
+use gwbackup_core::connect::{Connectors, Settings, local_path};
+use gwbackup_core::source::Source;
 use gwbackup_core::target::Target;
 
+use url::Url;
+
+pub use admin::KongAdmin;
 pub use file::{Export, KongFile, open};
 pub use schema::schema;
 
@@ -73,6 +80,12 @@ pub fn connectors() -> Connectors {
         .add_target("kong-file", |url, _settings| async move {
             Ok(Arc::new(open(local_path(&url)?)?) as Arc<dyn Target>)
         })
+        .add_source("kong+http", node)
+        .add_source("kong+https", node)
         .add_path_suffix("yml", "kong-file")
         .add_path_suffix("yaml", "kong-file")
+}
+
+async fn node(url: Url, settings: Settings) -> Result<Arc<dyn Source>> {
+    Ok(Arc::new(KongAdmin::new(&url, &settings)?))
 }

@@ -13,8 +13,10 @@ pub(crate) struct Row {
     pub(crate) kind: &'static str,
     /// The name of its list in a declarative file, and of its schema.
     pub(crate) collection: &'static str,
-    /// Other names that people know it by: the Admin API's, mostly.
-    aliases: &'static [&'static str],
+    /// The path of its list in the Admin API; targets have one below each upstream.
+    pub(crate) path: &'static str,
+    /// It may have a `ttl`, in seconds left.
+    pub(crate) expires: bool,
     /// When it is created; deleted in reverse.
     rank: u16,
     /// The member that holds its primary key; empty for a link, which has none.
@@ -59,7 +61,8 @@ const fn row(
     Row {
         kind,
         collection,
-        aliases: &[],
+        path: collection,
+        expires: false,
         rank,
         primary: "id",
         unique,
@@ -77,11 +80,7 @@ const CONSUMER: &[Foreign] = &[child_of("consumer", "consumer")];
 pub(crate) const ROWS: &[Row] = &[
     Row { restore: Restore::Never, primary: "key", ..row("parameter", "parameters", 0, &[]) },
     row("workspace", "workspaces", 1, &["name"]),
-    Row {
-        aliases: &["ca-certificates"],
-        nameless: true,
-        ..row("ca_certificate", "ca_certificates", 10, &["cert_digest"])
-    },
+    Row { nameless: true, ..row("ca_certificate", "ca_certificates", 10, &["cert_digest"]) },
     Row {
         secrets: &["/key", "/key_alt"],
         nameless: true,
@@ -91,12 +90,9 @@ pub(crate) const ROWS: &[Row] = &[
         secrets: &["/config/token", "/config/approle_secret_id", "/config/client_secret"],
         ..row("vault", "vaults", 10, &["prefix"])
     },
-    Row { aliases: &["key-sets"], ..row("key_set", "key_sets", 10, &["name"]) },
+    Row { path: "key-sets", ..row("key_set", "key_sets", 10, &["name"]) },
     row("consumer", "consumers", 10, &["username", "custom_id"]),
-    Row {
-        aliases: &["consumer-groups"],
-        ..row("consumer_group", "consumer_groups", 10, &["name"])
-    },
+    row("consumer_group", "consumer_groups", 10, &["name"]),
     // A link has no key of its own.
     Row {
         primary: "",
@@ -120,38 +116,39 @@ pub(crate) const ROWS: &[Row] = &[
         ..row("service", "services", 20, &["name"])
     },
     Row {
-        aliases: &["key-auths"],
+        path: "key-auths",
+        expires: true,
         foreign: CONSUMER,
         secrets: &["/key"],
         ..row("keyauth_credential", "keyauth_credentials", 20, &["key"])
     },
     Row {
-        aliases: &["basic-auths"],
+        path: "basic-auths",
         foreign: CONSUMER,
         secrets: &["/password"],
         ..row("basicauth_credential", "basicauth_credentials", 20, &["username"])
     },
     Row {
-        aliases: &["jwts"],
+        path: "jwts",
         foreign: CONSUMER,
         secrets: &["/secret"],
         ..row("jwt_secret", "jwt_secrets", 20, &["key"])
     },
     Row {
-        aliases: &["hmac-auths"],
+        path: "hmac-auths",
         foreign: CONSUMER,
         secrets: &["/secret"],
         ..row("hmacauth_credential", "hmacauth_credentials", 20, &["username"])
     },
     Row { together: &["consumer", "group"], foreign: CONSUMER, ..row("acl", "acls", 20, &[]) },
     Row {
-        aliases: &["oauth2"],
+        path: "oauth2",
         foreign: CONSUMER,
         secrets: &["/client_secret"],
         ..row("oauth2_credential", "oauth2_credentials", 20, &["client_id"])
     },
     Row {
-        aliases: &["mtls-auths"],
+        path: "mtls-auths",
         foreign: &[child_of("consumer", "consumer"), needs("ca_certificate", "ca_certificate")],
         ..row("mtls_auth_credential", "mtls_auth_credentials", 20, &[])
     },
@@ -163,13 +160,14 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row { foreign: &[needs("service", "service")], ..row("route", "routes", 30, &["name"]) },
     Row {
+        expires: true,
         foreign: &[child_of("credential", "oauth2_credential"), child_of("service", "service")],
         secrets: &["/access_token", "/refresh_token"],
         ..row("oauth2_token", "oauth2_tokens", 30, &["access_token", "refresh_token"])
     },
     Row {
         secrets: &["/value"],
-        primary: "id",
+        expires: true,
         ..row("acme_storage", "acme_storage", 30, &["key"])
     },
     Row {
@@ -185,7 +183,7 @@ pub(crate) const ROWS: &[Row] = &[
         ..row("plugin", "plugins", 40, &["instance_name"])
     },
     Row {
-        aliases: &["filter-chains"],
+        path: "filter-chains",
         foreign: &[child_of("route", "route"), child_of("service", "service")],
         ..row("filter_chain", "filter_chains", 40, &["name"])
     },
@@ -279,11 +277,11 @@ impl Row {
 
     fn spec(&self) -> KindSpec {
         let mut spec = KindSpec::new(Kind::known(self.kind), self.rank);
-        spec.aliases = std::iter::once(self.collection)
-            .chain(self.aliases.iter().copied())
-            .map(str::to_owned)
-            .filter(|alias| alias != self.kind)
-            .collect();
+        let dashed = self.collection.replace('_', "-");
+        spec.aliases = [self.collection, self.path, &dashed].map(str::to_owned).into();
+        spec.aliases.retain(|alias| alias != self.kind);
+        spec.aliases.sort_unstable();
+        spec.aliases.dedup();
         let unique = |name: &'static str, at: Vec<String>| HandleSpec {
             name: HandleName::known(name),
             at,
@@ -346,17 +344,17 @@ impl Row {
 }
 
 fn reference(at: String, kind: &'static str, handle: HandleName, role: Role) -> RefSpec {
-    RefSpec {
-        at,
-        part: Part::Value,
-        prefix: String::new(),
-        kinds: vec![Kind::known(kind)],
-        handle,
-        role,
-    }
+    refers(at, Kind::known(kind), handle, role)
 }
 
-fn rule(at: &str, is: Member) -> MemberRule {
+/// A member that names a thing of `kind`.
+pub(crate) fn refers(at: String, kind: Kind, handle: HandleName, role: Role) -> RefSpec {
+    let (part, prefix) = (Part::Value, String::new());
+    RefSpec { at, part, prefix, kinds: vec![kind], handle, role }
+}
+
+/// What a member is.
+pub(crate) fn rule(at: &str, is: Member) -> MemberRule {
     MemberRule { at: at.to_owned(), is }
 }
 
@@ -367,7 +365,7 @@ fn null(at: &str) -> impl Iterator<Item = MemberRule> + use<> {
 
 /// What holds for every kind: the id stands in the key, the server sets the time of the last change
 /// and counts a time to live down, null is what an absent member means, sets have no order.
-fn common() -> impl Iterator<Item = MemberRule> {
+pub(crate) fn common() -> impl Iterator<Item = MemberRule> {
     [
         rule("/id", Member::ReadOnly),
         rule("/updated_at", Member::Volatile),
@@ -376,6 +374,28 @@ fn common() -> impl Iterator<Item = MemberRule> {
     ]
     .into_iter()
     .chain(SETS.iter().map(|at| rule(at, Member::Unordered)))
+}
+
+/// The table without the kinds that `has` refuses, and what else a node told of itself.
+pub(crate) fn schema_of(
+    has: impl Fn(&Row) -> bool,
+    found: Vec<KindSpec>,
+    plugins: &[MemberRule],
+) -> Schema {
+    let mut settings = KindSpec::new(Kind::known(SETTINGS), 0);
+    settings.presence = Presence::Fixed(Vec::new());
+    // A file's own members mean nothing to a node.
+    settings.restore = Restore::Never;
+    let kinds = ROWS.iter().filter(|row| has(row)).map(Row::spec);
+    let mut kinds: Vec<KindSpec> = std::iter::once(settings).chain(kinds).chain(found).collect();
+    let known: Vec<Kind> = kinds.iter().map(|spec| spec.kind.clone()).collect();
+    for spec in &mut kinds {
+        spec.references.retain(|reference| reference.kinds.iter().all(|kind| known.contains(kind)));
+        if spec.kind.as_str() == "plugin" {
+            spec.members.extend_from_slice(plugins);
+        }
+    }
+    Schema { id: "kong 3".into(), id_scheme: 1, kinds, other: None, text: None }
 }
 
 /// The rules of Kong 3.x's entities.

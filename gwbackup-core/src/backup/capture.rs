@@ -191,6 +191,12 @@ impl Encoder {
         match captured {
             Captured::Resource(resource) => self.resource(resource),
             Captured::Same(key) => self.sorter.push(key.kind.as_str(), key.id.as_str(), &[SAME]),
+            Captured::Withdrawn(key) => {
+                if let Some(tear) = &mut self.tear {
+                    tear.withdraw(&key);
+                }
+                self.sorter.push(key.kind.as_str(), key.id.as_str(), WITHDRAWN)
+            }
             Captured::SoftDeleted { key, .. } => {
                 self.soft_deleted.insert(key);
                 Ok(())
@@ -270,6 +276,8 @@ fn withhold(resource: &mut Resource) -> Result<()> {
 }
 
 const SAME: u8 = 1;
+/// What was pushed before under the same key does not count.
+pub(super) const WITHDRAWN: &[u8] = &[2];
 const RECORD: u8 = 0;
 const HEAD: usize = 1 + 32 + 8 + 4 + 4;
 

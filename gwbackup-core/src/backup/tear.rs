@@ -52,6 +52,13 @@ impl Tear {
         }
     }
 
+    /// The source takes back what it gave under this key.
+    pub(super) fn withdraw(&mut self, key: &Key) {
+        self.names.remove(&hash(&("key", key)));
+        self.asked.remove(key);
+        self.loose.remove(key);
+    }
+
     /// Who was read twice, or names something that was not read at all.
     pub(super) fn finish(mut self) -> Loose {
         for (key, asked) in self.asked {

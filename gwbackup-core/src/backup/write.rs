@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::capture::{Payload, Reading};
+use super::capture::{Payload, Reading, WITHDRAWN};
 use crate::archive::line::{Line, LineWriter, digest, read};
 use crate::archive::{
     ArchiveIds, ArchiveOptions, ArchiveWriter, Details, Entry, Lines, Sealed, StoredDescription,
@@ -114,6 +114,10 @@ impl Merge {
         if let Some((last_kind, last_id, last)) = &mut self.last
             && (last_kind.as_str(), last_id.as_str()) == (kind, id)
         {
+            if payload == WITHDRAWN {
+                self.last = None;
+                return Ok(());
+            }
             let moved = match (Payload::read(last)?, Payload::read(payload)?) {
                 (Some(a), Some(b)) => a.digest != b.digest,
                 _ => false,
@@ -127,6 +131,9 @@ impl Merge {
                 });
             }
             payload.clone_into(last);
+            return Ok(());
+        }
+        if payload == WITHDRAWN {
             return Ok(());
         }
         self.flush()?;

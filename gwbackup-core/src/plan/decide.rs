@@ -293,8 +293,8 @@ impl<'a> Decider<'a> {
                 word(why)
             )));
         }
-        if let Some(at) = self.sides.rules.unreadable(resource).first() {
-            return Err(Decision::CannotRestore(not_sent_back(at)));
+        if let Some((_, why)) = self.unsendable(resource).into_iter().next() {
+            return Err(Decision::CannotRestore(why));
         }
         Ok(Action::Create)
     }
@@ -356,10 +356,10 @@ impl<'a> Decider<'a> {
             let places = self.sides.rules.members(resource, wanted);
             fields.iter().find(|field| places.iter().any(|place| inside(field, place)))
         };
-        let unreadable = self.sides.rules.unreadable(resource);
-        let differs = |place: &&String| fields.iter().any(|field| inside(field, place));
-        if let Some(at) = unreadable.iter().find(differs) {
-            return Err(Decision::CannotRestore(not_sent_back(at)));
+        let mut unsendable = self.unsendable(resource);
+        let differs = |at: &String| fields.iter().any(|field| inside(field, at));
+        if let Some(n) = unsendable.iter().position(|(at, _)| differs(at)) {
+            return Err(Decision::CannotRestore(unsendable.swap_remove(n).1));
         }
         let immutable = hit(|m| *m == Member::Immutable);
         if immutable.is_none() && spec.verbs.update && self.options.existing != Existing::Replace {
@@ -367,8 +367,8 @@ impl<'a> Decider<'a> {
         }
         let can_replace = spec.verbs.create && spec.verbs.delete && spec.replace != Replace::Never;
         match (immutable, can_replace) {
-            (_, true) => match unreadable.first() {
-                Some(at) => Err(Decision::CannotRestore(not_sent_back(at))),
+            (_, true) => match unsendable.into_iter().next() {
+                Some((_, why)) => Err(Decision::CannotRestore(why)),
                 None => Ok(Action::Replace),
             },
             (Some(field), false) => {
@@ -380,6 +380,25 @@ impl<'a> Decider<'a> {
                 Err(Decision::CannotRestore("the vendor offers no way to change it".to_owned()))
             }
         }
+    }
+
+    /// Places whose values must not be written, with the reason.
+    fn unsendable(&self, resource: &Resource) -> Vec<(String, String)> {
+        let Sides { rules, desired, .. } = self.sides;
+        let unreadable = rules.unreadable(resource).into_iter().map(|at| {
+            let why = format!("the value at {at} cannot be sent back: make it by hand");
+            (at, why)
+        });
+        let salted = rules.salted(resource).into_iter().filter_map(|(at, salt)| {
+            let head = desired.resolve(resource, &salt)?;
+            let there = self.matching.there(&head.key).filter(|there| **there != head.key)?;
+            let why = format!(
+                "the hash at {at} holds for {} alone, which is {there} here: make it by hand",
+                head.key
+            );
+            Some((at, why))
+        });
+        unreadable.chain(salted).collect()
     }
 
     /// A reference to something that is neither in the backup nor in the target.
@@ -559,10 +578,6 @@ fn absences(resource: &Resource) -> impl Iterator<Item = (&str, Absence)> + Clon
         Says::Absent(why) => Some((mark.at.pointer.as_str(), why)),
         Says::Secret => None,
     })
-}
-
-fn not_sent_back(at: &str) -> String {
-    format!("the value at {at} cannot be sent back: make it by hand")
 }
 
 fn word(why: Absence) -> &'static str {

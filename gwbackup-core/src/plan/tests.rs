@@ -314,3 +314,32 @@ fn whoever_destroys_what_cannot_be_sent_back_is_asked() {
     let over = hashed_plan(Some(r#"{"secret":"clear"}"#), Some(r#"{"secret":"$hash1"}"#), &all);
     assert_eq!(over, (Decision::Do(Action::Update), vec!["/secret".to_owned()]));
 }
+
+#[test]
+fn a_salted_hash_goes_only_below_its_own_salt() {
+    let mut user = KindSpec::new(Kind::known("user"), 10);
+    user.handles.push(handle("name", Within::Gateway));
+    let mut login = KindSpec::new(Kind::known("login"), 20);
+    login.references.push(refers("/user", "user", Role::Owner));
+    let is = Member::Salted { by: "/user".to_owned() };
+    login.members.push(MemberRule { at: "/password".to_owned(), is });
+    let rules = Rules::new(Arc::new(Schema { kinds: vec![user, login], ..Schema::default() }));
+    let backup = snapshot(&[
+        ("user/u1", r#"{"name":"a"}"#),
+        ("login/l1", r#"{"user":"u1","password":"h"}"#),
+        ("login/l2", r#"{"user":"u1","password":null}"#),
+    ]);
+    let decisions = |user: &[(&str, &str)]| {
+        let (options, none, map) = (PlanOptions::default(), BTreeSet::new(), IdMap::default());
+        let live = snapshot(user);
+        let decided = draft(&rules, &backup, &live, &options, &map, &none, &none).unwrap().decided;
+        (decision(&decided, "login/l1"), decision(&decided, "login/l2"))
+    };
+    let create = Decision::Do(Action::Create);
+    assert_eq!(decisions(&[]), (create.clone(), create.clone()));
+    assert_eq!(decisions(&[("user/u1", r#"{"name":"b"}"#)]), (create.clone(), create.clone()));
+    let (hashed, plain) = decisions(&[("user/u9", r#"{"name":"a"}"#)]);
+    let Decision::CannotRestore(why) = hashed else { panic!("{hashed:?}") };
+    assert!(why.contains("user/u1 alone, which is user/u9 here"), "{why}");
+    assert_eq!(plain, create);
+}

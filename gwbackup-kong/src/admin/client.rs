@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use gwbackup_core::error::{ErrorKind, Retry};
-use gwbackup_core::retry::retrying;
+use gwbackup_core::retry::{Pauses, rest};
 use gwbackup_core::{Context, Error, Result};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, redirect};
@@ -110,13 +110,16 @@ impl Client {
 
     /// Reads, again and again while the fault may pass. Cancel safe.
     pub(crate) async fn get(&self, cx: &Context, url: &Url) -> Result<Answer> {
-        retrying(cx, async || {
-            tokio::select! {
+        let mut pauses = Pauses::new();
+        loop {
+            let answer = tokio::select! {
                 answer = self.send(Method::GET, url, None) => answer,
                 () = cx.cancellation().cancelled() => Err(cancelled(cx)),
-            }
-        })
-        .await
+            };
+            let Err(error) = answer else { return answer };
+            let Some(pause) = pauses.after(&error) else { return Err(error) };
+            rest(cx, pause).await?;
+        }
     }
 
     /// Calls once. Whether a call whose answer was lost did anything is not known.

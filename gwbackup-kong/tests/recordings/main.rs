@@ -1,0 +1,51 @@
+//! The double against the traffic of a real Kong: every recorded request is made again, and every
+//! answer must be the recorded one, but for what the node makes up itself.
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+
+mod compare;
+mod replay;
+
+use replay::{Recording, Replay};
+
+/// Requests whose recorded answer the double does not give: file, number, reason.
+const KNOWN: &[(&str, usize, &str)] = &[];
+
+/// Replays these recordings one after the other on one double.
+async fn replay(files: &[&str], db_less: bool) {
+    let mut replay = Replay::start(db_less).await;
+    let mut wrong = Vec::new();
+    for file in files {
+        wrong.extend(replay.run(&Recording::read(file)).await);
+    }
+    wrong.retain(|(file, number, _)| !KNOWN.iter().any(|(f, n, _)| f == file && n == number));
+    let wrong: Vec<String> =
+        wrong.iter().map(|(file, number, why)| format!("{file} #{number}: {why}")).collect();
+    assert!(wrong.is_empty(), "{} answers differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn creation_lists_pages_and_single_reads() {
+    replay(&["01-create", "02-lists-full", "03-paging", "04-single-gets"], false).await;
+}
+
+#[tokio::test]
+async fn changes_on_a_full_node_then_its_deletion() {
+    replay(&["01-create", "14-consistency", "09-mutations", "15-delete-all"], false).await;
+}
+
+#[tokio::test]
+async fn restore_into_an_empty_node() {
+    replay(&["11-restore-by-put"], false).await;
+}
+
+#[tokio::test]
+async fn refusals_tags_and_schemas() {
+    let reads = ["01-create", "05-tags", "06-schemas-entities", "07-schemas-plugins", "00-server"];
+    replay(&reads, false).await;
+    replay(&["01-create", "08-errors"], false).await;
+}
+
+#[tokio::test]
+async fn what_a_naive_restore_meets() {
+    replay(&["16-restore-naive-failures"], false).await;
+}
