@@ -69,7 +69,7 @@ use gwbackup_core::target::Target;
 use url::Url;
 
 pub use admin::{ImportHook, KongAdmin};
-pub use file::{KongFile, open};
+pub use file::{Export, KongFile, open};
 pub use schema::schema;
 
 /// What this crate answers to: `kong-file:///path/kong.yml` and, as plain paths, files that end in

@@ -21,7 +21,7 @@ pub(crate) struct Row {
     pub(crate) expires: bool,
     /// When it is created; deleted in reverse.
     rank: u16,
-    /// The member that holds its primary key.
+    /// The member that holds its primary key; empty for a link, which has none.
     pub(crate) primary: &'static str,
     /// Members that are unique, best first; the first is the one that stands in a URL and by which
     /// other entities of a file may name it.
@@ -95,6 +95,13 @@ pub(crate) const ROWS: &[Row] = &[
     Row { path: "key-sets", ..row("key_set", "key_sets", 10, &["name"]) },
     row("consumer", "consumers", 10, &["username", "custom_id"]),
     row("consumer_group", "consumer_groups", 10, &["name"]),
+    // A link has no key of its own.
+    Row {
+        primary: "",
+        together: &["consumer_group", "consumer"],
+        foreign: &[child_of("consumer_group", "consumer_group"), child_of("consumer", "consumer")],
+        ..row("consumer_group_consumer", "consumer_group_consumers", 20, &[])
+    },
     Row { foreign: &[child_of("certificate", "certificate")], ..row("sni", "snis", 20, &["name"]) },
     Row {
         together: &["kid", "set"],
@@ -288,6 +295,11 @@ impl Row {
         self.foreign.iter().find(|foreign| foreign.kind == parent.kind).map(|f| f.member)
     }
 
+    /// Whether it only ties two others together.
+    pub(crate) fn is_link(&self) -> bool {
+        self.primary.is_empty()
+    }
+
     fn spec(&self) -> KindSpec {
         let mut spec = KindSpec::new(Kind::known(self.kind), self.rank);
         let dashed = self.collection.replace('_', "-");
@@ -329,6 +341,9 @@ impl Row {
             "certificate" => spec.members.push(rule("/snis", Member::ReadOnly)),
             // Computed from the certificate.
             "ca_certificate" => spec.members.push(rule("/cert_digest", Member::ReadOnly)),
+            "upstream" => spec.members.extend(null("/healthchecks/*/*")),
+            "route" => spec.members.extend(null("/sources/*/*").chain(null("/destinations/*/*"))),
+            "key" => spec.members.extend(null("/pem/*")),
             _ => {}
         }
         for Hash { at, salt, .. } in HASHED.iter().filter(|hash| hash.kind == self.kind) {
@@ -370,6 +385,11 @@ pub(crate) fn refers(at: String, kind: Kind, handle: HandleName, role: Role) -> 
 /// What a member is.
 pub(crate) fn rule(at: &str, is: Member) -> MemberRule {
     MemberRule { at: at.to_owned(), is }
+}
+
+/// Null is what an absent member means here too.
+fn null(at: &str) -> impl Iterator<Item = MemberRule> + use<> {
+    std::iter::once(rule(at, Member::Default(serde_json::Value::Null)))
 }
 
 /// What holds for every kind: the id stands in the key, the server sets the time of the last change

@@ -36,7 +36,8 @@ pub(super) async fn apply(
     }
     let this = gateway.clone();
     feed(states, Side::After, move |resources| {
-        this.place.replace(before, |out| this.format.write(resources, out))
+        let format = this.style()?;
+        this.place.replace(before, |out| format.write(resources, out))
     })
     .await?;
     Ok(receipt(step, |action| match action {
@@ -116,11 +117,11 @@ enum Fed {
 }
 
 /// Runs `work` on a thread with the resources of one side, sorted by key.
-pub(super) async fn feed(
+pub(super) async fn feed<T: Send + 'static>(
     states: &dyn States,
     side: Side,
-    work: impl FnOnce(&mut dyn Iterator<Item = Result<Resource>>) -> Result<()> + Send + 'static,
-) -> Result<()> {
+    work: impl FnOnce(&mut dyn Iterator<Item = Result<Resource>>) -> Result<T> + Send + 'static,
+) -> Result<T> {
     let (sender, mut receiver) = mpsc::channel(BATCHES);
     let worker = blocking(move || {
         let mut batch = Vec::new().into_iter();
