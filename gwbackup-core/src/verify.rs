@@ -9,7 +9,8 @@ use crate::context::Context;
 use crate::crypt::{DataKey, StateDigest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Rules, Snapshot as _};
-use crate::sink::{Sink, blocking};
+use crate::sink::Sink;
+use crate::task::blocking;
 use crate::vault::{Found, Standing, Vault};
 
 /// How deep a verification looks. Each depth includes those before it.

@@ -11,8 +11,8 @@ use crate::context::Context;
 use crate::crypt::{Fingerprint, fingerprint};
 use crate::error::{ErrorKind, Result};
 use crate::model::{Description, Key, Resource, Revision, Snapshot};
-use crate::sink::blocking;
 use crate::source::{Known, Source};
+use crate::task::blocking;
 use crate::vault::{Found, Vault};
 
 /// Incrementals that one full carries.

@@ -15,9 +15,9 @@ use crate::model::{
     Scope,
 };
 use crate::plan::Selector;
-use crate::sink::blocking;
 use crate::sort::{Sorted, Sorter};
 use crate::source::{Known, Source};
+use crate::task::blocking;
 
 /// Memory for sorting.
 const BUDGET: usize = 32 << 20;

@@ -20,9 +20,9 @@ use crate::model::{Change, Description, Finding, IdMap, Key, Rules, Undo, Verdic
 use crate::plan::{
     Arranged, Decision, Draft, Head, Item, Links, PlanOptions, PlannedStep, Summary, draft,
 };
-use crate::sink::blocking;
 use crate::source::Source;
 use crate::target::Target;
+use crate::task::blocking;
 use crate::vault::Vault;
 
 /// What a restore would do, as a value: can be printed, stored, approved.

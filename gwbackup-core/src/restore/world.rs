@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::model::{
     Action, Change, ChangeNo, HandleName, Key, Resolved, Resource, Rules, Scope, Side, Snapshot,
     There, absent_places,
@@ -17,9 +17,9 @@ use crate::model::{
 use crate::plan::{
     Draft, Head, Index, Located, Matching, Places, PlannedPlaces, Translator, moved_under,
 };
-use crate::sink::blocking;
 use crate::source::BoxStream;
 use crate::target::States;
+use crate::task::{blocking, streaming};
 
 /// Both snapshots of a run and what the plan knows of them. Never changes.
 #[derive(Debug)]
@@ -488,28 +488,8 @@ impl States for Around {
 
     fn read(&self, side: Side, scope: &Scope) -> BoxStream<Result<Resolved>> {
         let (own, scope) = (self.clone(), scope.clone());
-        let (sender, receiver) = tokio::sync::mpsc::channel(64);
-        let work = tokio::task::spawn_blocking(move || {
-            let end = own.each(side, &scope, |found| sender.blocking_send(Ok(found)).is_ok());
-            if let Err(error) = end {
-                // Nobody listens any more: nothing to tell.
-                let _ = sender.blocking_send(Err(error));
-            }
-        });
-        Box::pin(futures_util::stream::unfold(
-            (receiver, Some(work)),
-            |(mut receiver, mut work)| async move {
-                if let Some(item) = receiver.recv().await {
-                    return Some((item, (receiver, work)));
-                }
-                match work.take()?.await {
-                    Ok(()) => None,
-                    Err(e) => {
-                        let error = Error::new(ErrorKind::Other, "reading a state stopped");
-                        Some((Err(error.with_source(e)), (receiver, None)))
-                    }
-                }
-            },
-        ))
+        Box::pin(streaming(64, move |outlet| {
+            own.each(side, &scope, |found| outlet.put(vec![found]).is_ok())
+        }))
     }
 }

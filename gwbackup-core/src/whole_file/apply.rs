@@ -6,9 +6,9 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, future};
 use tokio::sync::mpsc;
 
+use super::FileGateway;
 use super::place::{Digest, moved};
 use super::read::{BATCHES, Batch};
-use super::{FileGateway, blocking};
 use crate::crypt::{Fingerprint, fingerprint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
@@ -16,6 +16,7 @@ use crate::model::{
     StepReceipt, absent_places,
 };
 use crate::target::States;
+use crate::task::blocking;
 
 pub(super) async fn apply(
     gateway: &FileGateway,
