@@ -250,6 +250,31 @@ const PLUGIN_SECRETS: &[&str] = &[
     "/config/ws_upstream_frame",
 ];
 
+/// Old names of plugin members that Kong gives beside the new ones since it has those (3.6 and
+/// later); in versions before, the old name is the only one.
+const TWINS: &[(&str, &str)] = &[
+    ("/config/redis_database", "/config/redis/database"),
+    ("/config/redis_host", "/config/redis/host"),
+    ("/config/redis_password", "/config/redis/password"),
+    ("/config/redis_port", "/config/redis/port"),
+    ("/config/redis_server_name", "/config/redis/server_name"),
+    ("/config/redis_ssl", "/config/redis/ssl"),
+    ("/config/redis_ssl_verify", "/config/redis/ssl_verify"),
+    ("/config/redis_timeout", "/config/redis/timeout"),
+    ("/config/redis_username", "/config/redis/username"),
+    ("/config/endpoint", "/config/traces_endpoint"),
+    ("/config/storage_config/redis/auth", "/config/storage_config/redis/password"),
+    (
+        "/config/storage_config/redis/namespace",
+        "/config/storage_config/redis/extra_options/namespace",
+    ),
+    (
+        "/config/storage_config/redis/scan_count",
+        "/config/storage_config/redis/extra_options/scan_count",
+    ),
+    ("/config/storage_config/redis/ssl_server_name", "/config/storage_config/redis/server_name"),
+];
+
 /// Members whose order means nothing: Kong keeps them as sets.
 const SETS: &[&str] = &["/tags", "/protocols", "/methods", "/snis", "/sources", "/destinations"];
 
@@ -339,6 +364,10 @@ impl Row {
         match self.kind {
             // Names of SNIs, which are entities of their own.
             "certificate" => spec.members.push(rule("/snis", Member::ReadOnly)),
+            "plugin" => {
+                let twin = |(old, new): &(&str, &str)| rule(old, Member::Twin((*new).to_owned()));
+                spec.members.extend(TWINS.iter().map(twin));
+            }
             // Computed from the certificate.
             "ca_certificate" => spec.members.push(rule("/cert_digest", Member::ReadOnly)),
             "upstream" => spec.members.extend(null("/healthchecks/*/*")),

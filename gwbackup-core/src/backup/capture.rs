@@ -66,13 +66,13 @@ pub(crate) async fn read(
         let before = source.revision(cx, &scope).await?;
         // Without a mark of its own the gateway is held against itself. An incremental that is told
         // what stayed the same does not see everything.
-        let unmarked = before.is_none() && options.known.is_none();
+        let unmarked = before.is_none() && options.known.is_none() && !source.is_coherent();
         let tear = unmarked.then(|| Tear::new(description.handles.clone()));
         let pass = one_pass(cx, source, description, &rules, spool, options, tear).await?;
         let after = source.revision(cx, &scope).await?;
         let moved = before != after;
         // What is open in the same way twice in a row is how the gateway is.
-        let torn = pass.loose != last;
+        let torn = pass.loose != last || pass.gaps.iter().any(|gap| gap.cause == Cause::Torn);
         if (moved || torn) && passes < PASSES {
             last = pass.loose;
             continue;

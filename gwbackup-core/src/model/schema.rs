@@ -250,6 +250,9 @@ pub enum Member {
     Unordered,
     /// A string holding base64 of text.
     Base64,
+    /// Says again what the member at this pointer says (an old name beside the new one): as
+    /// [`ReadOnly`](Self::ReadOnly) where the two are equal, an ordinary member elsewhere.
+    Twin(String),
 }
 
 /// References and handles that no pointer can name. Pure: no I/O, no clock.

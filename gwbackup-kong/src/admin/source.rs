@@ -35,6 +35,10 @@ impl Source for KongAdmin {
         preflight::run(self, cx, purpose, scope).await
     }
 
+    fn is_coherent(&self) -> bool {
+        true
+    }
+
     /// The hash of a node without a database: it stands for all of its configuration.
     async fn revision(&self, cx: &Context, _scope: &Scope) -> Result<Option<Revision>> {
         if self.instance(cx).await?.mode != Mode::DbLess {
