@@ -331,6 +331,9 @@ impl Row {
             "ca_certificate" => spec.members.push(rule("/cert_digest", Member::ReadOnly)),
             _ => {}
         }
+        if self.expires {
+            spec.members.push(rule("/ttl", Member::Ends));
+        }
         for Hash { at, salt, .. } in HASHED.iter().filter(|hash| hash.kind == self.kind) {
             let by = salt.map(str::to_owned);
             spec.members.extend(by.map(|by| rule(at, Member::Salted { by })));
