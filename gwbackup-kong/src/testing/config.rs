@@ -71,6 +71,17 @@ impl Node {
         }
     }
 
+    /// A file that a test gives to a node without a database.
+    pub(super) fn load_file(&mut self, text: &str) -> Result<(), Error> {
+        let body = json!({ "config": text }).to_string();
+        let (method, path, query) = ("POST", "/config", "");
+        let body = body.as_bytes();
+        match self.load(&Request { method, path, query, form: false, json: true, body }) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::new(ErrorKind::Invalid, "the node refuses this file")),
+        }
+    }
+
     /// What `kong config db_import` does: creates and replaces, deletes nothing, and tells no worker.
     pub(super) fn import(&mut self, text: &str) -> Result<(), Error> {
         let refused =

@@ -15,14 +15,18 @@ const SECRETS: &[&str] = &["key", "secret", "client_id", "client_secret", "acces
 
 /// What the recorded node made up, and what the double made up in its place.
 #[derive(Debug, Default)]
-pub(crate) struct MadeUp(HashMap<String, String>);
+pub(crate) struct MadeUp {
+    own: HashMap<String, String>,
+    /// Hashes of passwords are others, because passwords or consumers have other names.
+    hashes: bool,
+}
 
 impl MadeUp {
     /// Rewrites what was recorded to what the double made up.
     pub(crate) fn rewrite(&self, value: &mut Value) {
         match value {
             Value::String(text) => {
-                if let Some(own) = self.0.get(text) {
+                if let Some(own) = self.own.get(text) {
                     own.clone_into(text);
                 }
             }
@@ -32,8 +36,21 @@ impl MadeUp {
         }
     }
 
+    /// Takes the hashes of passwords as they come.
+    pub(crate) fn learn_hashes(&mut self) {
+        self.hashes = true;
+    }
+
     /// Notes the secrets that an answer shows and its request did not send.
     pub(crate) fn learn(&mut self, sent: &Value, recorded: &Value, given: &Value) {
+        let hashed = |text: &str| text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        if let (true, Some(old), Some(new)) =
+            (self.hashes, recorded["password"].as_str(), given["password"].as_str())
+            && hashed(old)
+            && hashed(new)
+        {
+            self.own.insert(old.to_owned(), new.to_owned());
+        }
         for name in SECRETS {
             let (Some(old), Some(new)) = (recorded[*name].as_str(), given[*name].as_str()) else {
                 continue;
@@ -43,7 +60,7 @@ impl MadeUp {
                 continue;
             }
             if shape(old) == shape(new) && (hashed || sent[*name].is_null()) {
-                self.0.insert(old.to_owned(), new.to_owned());
+                self.own.insert(old.to_owned(), new.to_owned());
             }
         }
     }

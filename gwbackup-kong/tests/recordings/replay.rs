@@ -11,6 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::compare::{MadeUp, difference};
+use crate::fresh::Names;
 
 /// Requests and their answers, in the order in which they were made.
 pub(crate) struct Recording {
@@ -50,18 +51,28 @@ impl Replay {
         // The moment of the recording: what it shows with an expiry has not expired.
         let clock = ManualClock::new("2026-11-20T13:49:40Z".parse().unwrap());
         let builder = builder.clock(Arc::new(clock));
-        Self {
+        let mut replay = Self {
             kong: builder.start().await.unwrap(),
             client: Client::new(),
             made_up: MadeUp::default(),
             snis: HashMap::new(),
             seen: HashSet::new(),
-        }
+        };
+        replay.note_snis(&Recording::read("01-create"), &Recording::read("02-lists-full"));
+        replay
+    }
+
+    /// Expects recordings under other names.
+    pub(crate) fn renamed(mut self, names: &Names) -> Self {
+        self.snis.clear();
+        let read = |file| names.rename(&Recording::read(file));
+        self.note_snis(&read("01-create"), &read("02-lists-full"));
+        self.made_up.learn_hashes();
+        self
     }
 
     /// Makes every request of a recording and compares the answers.
     pub(crate) async fn run(&mut self, recording: &Recording) -> Vec<Wrong> {
-        self.note_snis();
         let mut wrong = Vec::new();
         for (number, exchange) in recording.exchanges.iter().enumerate() {
             if let Some(why) = self.exchange(exchange).await {
@@ -163,12 +174,11 @@ impl Replay {
     }
 
     /// Notes which SNIs the node made by itself, when it got a certificate with names.
-    fn note_snis(&mut self) {
+    fn note_snis(&mut self, created: &Recording, lists: &Recording) {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let created = Recording::read("01-create").exchanges;
-        let sent: HashSet<String> = created.iter().map(|e| text(&e["request"]["path"])).collect();
-        let lists = Recording::read("02-lists-full").exchanges;
-        for list in lists.iter().filter(|e| e["request"]["path"] == "/snis?size=1000") {
+        let sent = created.exchanges.iter().map(|e| text(&e["request"]["path"]));
+        let sent: HashSet<String> = sent.collect();
+        for list in lists.exchanges.iter().filter(|e| e["request"]["path"] == "/snis?size=1000") {
             for sni in list["response"]["body"]["data"].as_array().unwrap() {
                 let id = text(&sni["id"]);
                 if !sent.contains(&format!("/snis/{id}")) {
