@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 
 use super::tear::{Loose, Tear};
-use crate::archive::line::{LineWriter, digest};
+use crate::archive::line::{LineDigest, LineWriter};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
@@ -131,7 +131,7 @@ async fn one_pass(
         options: options.clone(),
         limit: description.limits.record as usize,
         payload: Vec::new(),
-        buffer: Vec::new(),
+        digest: LineDigest::new(rules.clone()),
         gaps: Vec::new(),
         excluded: BTreeSet::new(),
         soft_deleted: BTreeSet::new(),
@@ -179,7 +179,7 @@ struct Encoder {
     options: CaptureOptions,
     limit: usize,
     payload: Vec<u8>,
-    buffer: Vec<u8>,
+    digest: LineDigest,
     gaps: Vec<Gap>,
     excluded: BTreeSet<Kind>,
     soft_deleted: BTreeSet<Key>,
@@ -234,7 +234,7 @@ impl Encoder {
             });
             return Ok(());
         }
-        let own = digest(&self.rules, &resource, &mut self.buffer)?;
+        let own = self.digest.of(&resource)?;
         let secrets = resource.marks.iter().filter(|mark| mark.says == Says::Secret).count();
         Payload {
             digest: own,

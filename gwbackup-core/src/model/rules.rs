@@ -381,12 +381,12 @@ fn reference(spec: &RefSpec, text: &str, hit: &Hit<'_>) -> Option<Reference> {
 /// The kinds that the member itself names, by the last segment that is no array index: its name,
 /// then what follows each underscore (`client_certificate` may name a `certificate`).
 fn named_kinds(spec: &RefSpec, pointer: &str) -> Vec<Kind> {
-    let pattern: Vec<_> = segments(&spec.at).collect();
-    let concrete: Vec<_> = segments(pointer).collect();
-    let at = pattern.iter().zip(&concrete).rposition(|(p, c)| p != "*" || Kind::new(c).is_ok());
-    let Some(name) = at.and_then(|at| concrete.get(at)) else { return Vec::new() };
+    // Escaped segments are as good as decoded ones: no kind's name holds what is escaped.
+    let both = spec.at.split('/').zip(pointer.split('/')).skip(1);
+    let named = both.filter(|(pattern, concrete)| *pattern != "*" || Kind::is_name(concrete));
+    let Some((_, name)) = named.last() else { return Vec::new() };
     let endings = name.match_indices('_').filter_map(|(at, _)| name.get(at + 1..));
-    std::iter::once(name.as_str()).chain(endings).filter_map(|n| Kind::new(n).ok()).collect()
+    std::iter::once(name).chain(endings).filter_map(|n| Kind::new(n).ok()).collect()
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ fn children_follow_their_parent_where_a_mapping_sends_it() {
     let none = BTreeSet::new();
     let options = mapped(&[("api/a1", "api/x9")]);
     let made = draft(&rules(), &backup, &live, &options, &IdMap::default(), &none, &none).unwrap();
-    assert_eq!(made.matching.there(&key("route/a1/r1")), Some(&key("route/x9/r7")));
+    assert_eq!(made.matching.there(&key("route/a1/r1")), Some(key("route/x9/r7")));
     assert_eq!(made.decided.summary.writes(), 0, "{:?}", made.decided.items);
     assert_eq!(made.decided.summary.foreign, 2);
 }

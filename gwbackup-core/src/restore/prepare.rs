@@ -18,7 +18,7 @@ use crate::crypt::uuid_v7;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Change, Description, Finding, IdMap, Key, Rules, Undo, Verdict};
 use crate::plan::{
-    Arranged, Decision, Draft, Item, Links, PlanOptions, PlannedStep, Summary, draft,
+    Arranged, Decision, Draft, Head, Item, Links, PlanOptions, PlannedStep, Summary, draft,
 };
 use crate::sink::blocking;
 use crate::source::Source;
@@ -235,8 +235,8 @@ fn left_alone(draft: &Draft, options: &PlanOptions) -> BTreeSet<Key> {
     let items = draft.decided.items.iter().filter(|item| is_left(item));
     let mut keys: BTreeSet<Key> = items.map(|item| item.key.clone()).collect();
     if !options.only.is_empty() {
-        let all = draft.desired.heads().iter().map(|head| &head.key);
-        keys.extend(all.filter(|key| !draft.selected.contains(key)).cloned());
+        let all = draft.desired.heads().map(Head::key);
+        keys.extend(all.filter(|key| !draft.selected.contains(key)));
     }
     keys
 }
