@@ -66,6 +66,10 @@ pub struct PlanOptions {
     /// Identities that the user knows: key in the backup, key in the target.
     #[serde(with = "crate::model::pairs")]
     pub ids: BTreeMap<Key, Key>,
+    /// The moment that it is made for, in seconds since 1970: what has ended by itself by then is not
+    /// made. By default the present one.
+    #[serde(default)]
+    pub at: Option<i64>,
 }
 
 impl Default for PlanOptions {
@@ -77,6 +81,7 @@ impl Default for PlanOptions {
             prune_limit: 20,
             only: Vec::new(),
             ids: BTreeMap::new(),
+            at: None,
         }
     }
 }

@@ -375,6 +375,9 @@ impl Row {
             "key" => spec.members.extend(null("/pem/*")),
             _ => {}
         }
+        if self.expires {
+            spec.members.push(rule("/ttl", Member::Ends));
+        }
         for Hash { at, salt, .. } in HASHED.iter().filter(|hash| hash.kind == self.kind) {
             let by = salt.map(str::to_owned);
             spec.members.extend(by.map(|by| rule(at, Member::Salted { by })));

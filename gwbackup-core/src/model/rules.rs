@@ -287,6 +287,17 @@ impl Rules {
         found
     }
 
+    /// Whether the thing has ended by itself at a moment, in seconds since 1970.
+    pub(crate) fn has_ended(&self, resource: &Resource, at: i64) -> bool {
+        let mut ended = false;
+        self.values(resource, |_, token, member| {
+            let seconds = token.split('.').next().and_then(|whole| whole.parse::<i64>().ok());
+            ended |= *member == Member::Ends
+                && seconds.is_some_and(|end| (100_000_000..=at).contains(&end));
+        });
+        ended
+    }
+
     /// Pointers of the hashes that are salted, each with the reference by whose id it is.
     pub(crate) fn salted(&self, resource: &Resource) -> Vec<(String, Reference)> {
         let mut found = Vec::new();

@@ -210,7 +210,11 @@ impl<'a> Decider<'a> {
             Ok(action) => Decision::Do(action),
             Err(other) => other,
         };
+        let ended = |at| self.sides.rules.has_ended(resource, at);
         let decision = match decision {
+            Decision::Do(_) if self.options.at.is_some_and(ended) => {
+                Decision::Skipped("it has ended by itself since the backup".to_owned())
+            }
             Decision::Do(_) => self.dangling(resource).unwrap_or(decision),
             other => other,
         };

@@ -117,7 +117,8 @@ pub(crate) struct Ready {
 
 /// Compares the backup with the live gateway. Writes nothing anywhere.
 pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> Result<Ready> {
-    let Order { point, target, options } = order;
+    let Order { point, target, mut options } = order;
+    options.at.get_or_insert(cx.now().as_second());
     if !matches!(point.state(cx.now()), BackupState::Success | BackupState::Partial) {
         return Err(Error::refused("the backup did not succeed, so it cannot be restored")
             .on(point.visible_name()));

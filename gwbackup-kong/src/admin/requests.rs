@@ -125,12 +125,13 @@ pub(super) fn absent(resource: &Resource) -> impl Iterator<Item = &str> {
     resource.marks.iter().filter(move |m| absent(m.says)).map(|m| m.at.pointer.as_str())
 }
 
+/// A smaller number is no moment, but the seconds left at a time that nobody knows.
+const MOMENTS: i64 = 100_000_000;
+
 /// Seconds until an entity ends, 0 if it has; `None` for one that does not end.
-pub(super) fn time_left(resource: &Resource, now: Timestamp) -> Option<u64> {
-    let end: f64 = resource.document.get("/ttl")?.parse().ok()?;
-    // No time to live comes near the digits that this could lose.
-    #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970")]
-    let left = end as i64 - now.as_second();
+fn time_left(resource: &Resource, now: Timestamp) -> Option<u64> {
+    let end: i64 = resource.document.get("/ttl")?.split('.').next()?.parse().ok()?;
+    let left = if end < MOMENTS { end } else { end - now.as_second() };
     Some(u64::try_from(left).unwrap_or(0))
 }
 

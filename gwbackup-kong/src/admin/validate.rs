@@ -99,12 +99,6 @@ impl Survey {
         for prefix in vault::prefixes(document) {
             self.vaults.entry(prefix).or_insert(change.no);
         }
-        if requests::time_left(wanted, writer.cx.now()) == Some(0) {
-            let what = "its time to live is over: it is not written";
-            let finding = Finding::new(wanted.key.to_string(), Verdict::Warning, what);
-            self.findings.push(finding.about(change.no));
-            return Ok(());
-        }
         if kind == "upstream"
             && writer.instance.mode == Mode::DbLess
             && document.text("/algorithm").as_deref() == Some("consistent-hashing")
