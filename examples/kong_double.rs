@@ -1,7 +1,7 @@
 //! A double of Kong's Admin API on a port of its own, for curl, decK, or a test of yours.
 //!
 //! ```console
-//! $ cargo run --features kong,testing --example kong_double -- --port 8001 --load kong.yml
+//! $ cargo run --features kong --example kong_double -- --port 8001 --load kong.yml
 //! http://127.0.0.1:8001
 //! ```
 //!
