@@ -15,9 +15,10 @@ use ::url::Url;
 use crate::crypt::{AgeIdentity, KeyFile, KeyProvider, Passphrase, Right};
 use crate::error::{Error, ErrorKind, Result};
 use crate::jsonl;
-use crate::sink::{DirectorySink, MemorySink, Sink, blocking};
+use crate::sink::{DirectorySink, MemorySink, Sink};
 use crate::source::Source;
 use crate::target::Target;
+use crate::task::blocking;
 
 pub use self::copy::CopySpec;
 pub use self::url::{local_path, masked};

@@ -10,8 +10,8 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::model::{Absence, Gap, Key, Resource, Restore, Rules, Says, Snapshot, absent_places};
 use crate::plan::{FieldChange, field_changes, label, secret_pointers};
-use crate::sink::blocking;
 use crate::source::Source;
+use crate::task::blocking;
 use crate::vault::Vault;
 
 /// A resource that only one side has.

@@ -82,6 +82,7 @@ pub mod sink;
 mod sort;
 pub mod source;
 pub mod target;
+mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod vault;

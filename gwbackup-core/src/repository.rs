@@ -12,12 +12,12 @@ use crate::drift::{self, Difference};
 use crate::error::Result;
 use crate::model::Rules;
 use crate::preflight::{self, PreflightReport};
-use crate::sink::blocking;
 use crate::source::{Purpose, Source};
+use crate::task::blocking;
 use crate::vault::Vault;
 
 pub use crate::vault::{Copy, Created, Place, Standing};
-pub use builder::{NewRepositoryBuilder, RepositoryBuilder};
+pub use builder::{Builder, Existing, New, NewRepositoryBuilder, RepositoryBuilder};
 pub use operations::{
     BackupBuilder, PreparedRestore, RestoreBuilder, RestoreOutcome, VerifyBuilder,
 };

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::source::BoxStream;
 
 pub(crate) use away::AwaySink;
@@ -89,15 +89,13 @@ pub trait Sink: Display + Debug + Send + Sync + 'static {
 
     /// Deletes an object; on return it is gone for every reader. `NotFound` when it was not there.
     async fn delete(&self, cx: &Context, name: &ObjectName) -> Result<()>;
-}
 
-/// Runs blocking work where it may block, and waits for it. A dropped future does not stop the
-/// work: it runs to its end.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => Err(Error::new(ErrorKind::Other, "a blocking call did not end").with_source(e)),
+    /// Removes what writers that died left and no reader can see: halves of objects, once nothing
+    /// has been added to them for a day by the context's clock. Answers how many. Removes no object,
+    /// and nothing of a living writer; may run beside writers, and any number of times. A
+    /// repository calls it when it opens. The default is for places where a dead writer leaves
+    /// nothing.
+    async fn sweep(&self, cx: &Context) -> Result<u64> {
+        cx.check().map(|()| 0)
     }
 }

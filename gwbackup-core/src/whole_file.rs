@@ -21,9 +21,9 @@ use crate::model::{
     Captured, Change, Description, Finding, Group, Handles, Limits, Resource, Revision, Rules,
     Schema, Scope, Side, Step, StepReceipt, Verdict,
 };
-use crate::sink::blocking;
 use crate::source::{BoxStream, Known, Purpose, Source};
 use crate::target::{States, StepLog, Target};
+use crate::task::blocking;
 use place::Place;
 
 /// What a format says of every gateway in it.

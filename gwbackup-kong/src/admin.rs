@@ -2,22 +2,34 @@
 
 mod client;
 mod config;
+mod declarative;
 mod discover;
 mod entity;
+mod hashes;
+mod hook;
 mod page;
 mod preflight;
 mod read;
+mod refusal;
+mod requests;
 mod source;
+mod target;
+mod validate;
+mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gwbackup_core::connect::Settings;
+use gwbackup_core::model::{Rules, Schema};
 use gwbackup_core::{Context, Result};
 use url::Url;
 
 use self::client::Client;
 use self::config::Config;
 use self::discover::Instance;
+use self::hook::Program;
+
+pub use self::hook::ImportHook;
 
 /// A Kong node, spoken to over its Admin API; cheap to clone.
 ///
@@ -35,6 +47,9 @@ struct Inner {
     client: Client,
     /// What the node said of itself last.
     instance: Mutex<Option<Arc<Instance>>>,
+    /// The rules that were compiled last.
+    rules: Mutex<Option<Rules>>,
+    hook: Option<Arc<dyn ImportHook>>,
 }
 
 impl KongAdmin {
@@ -49,7 +64,29 @@ impl KongAdmin {
     pub fn new(url: &Url, settings: &Settings) -> Result<Self> {
         let config = Config::new(url, settings)?;
         let client = Client::new(&config)?;
-        Ok(Self(Arc::new(Inner { config, client, instance: Mutex::new(None) })))
+        let hook = config.import_hook.clone().map(|words| Arc::new(Program::new(words)) as _);
+        Ok(Self::made_of(config, client, hook))
+    }
+
+    /// The same node, with another way to import a file than a program: for hashed credentials,
+    /// which the Admin API does not take back.
+    #[must_use]
+    pub fn with_import_hook(self, hook: Arc<dyn ImportHook>) -> Self {
+        Self::made_of(self.0.config.clone(), self.0.client.clone(), Some(hook))
+    }
+
+    fn made_of(config: Config, client: Client, hook: Option<Arc<dyn ImportHook>>) -> Self {
+        let (instance, rules) = (Mutex::new(None), Mutex::new(None));
+        Self(Arc::new(Inner { config, client, instance, rules, hook }))
+    }
+
+    /// A schema, compiled.
+    fn rules(&self, schema: &Arc<Schema>) -> Rules {
+        let mut slot = self.0.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*slot {
+            Some(rules) if Arc::ptr_eq(rules.schema(), schema) => rules.clone(),
+            _ => slot.insert(Rules::new(Arc::clone(schema))).clone(),
+        }
     }
 
     /// Asks the node what it is.

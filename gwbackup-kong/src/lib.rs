@@ -58,18 +58,17 @@ mod node;
 mod schema;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod vault;
 mod yaml;
 
 use std::sync::Arc;
 
 use gwbackup_core::Result;
 use gwbackup_core::connect::{Connectors, Settings, local_path};
-use gwbackup_core::source::Source;
 use gwbackup_core::target::Target;
-
 use url::Url;
 
-pub use admin::KongAdmin;
+pub use admin::{ImportHook, KongAdmin};
 pub use file::{Export, KongFile, open};
 pub use schema::schema;
 
@@ -80,12 +79,12 @@ pub fn connectors() -> Connectors {
         .add_target("kong-file", |url, _settings| async move {
             Ok(Arc::new(open(local_path(&url)?)?) as Arc<dyn Target>)
         })
-        .add_source("kong+http", node)
-        .add_source("kong+https", node)
+        .add_target("kong+http", node)
+        .add_target("kong+https", node)
         .add_path_suffix("yml", "kong-file")
         .add_path_suffix("yaml", "kong-file")
 }
 
-async fn node(url: Url, settings: Settings) -> Result<Arc<dyn Source>> {
+async fn node(url: Url, settings: Settings) -> Result<Arc<dyn Target>> {
     Ok(Arc::new(KongAdmin::new(&url, &settings)?))
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use gwbackup_core::model::{
-    HandleName, HandleSpec, Kind, KindSpec, Member, MemberRule, Part, Presence, RefSpec, Restore,
-    Role, Schema, Within,
+    HandleName, HandleSpec, Kind, KindSpec, Member, MemberRule, Part, Presence, RefSpec, Resource,
+    Restore, Role, Schema, Within,
 };
+
+use crate::vault::VaultScan;
 
 /// One kind of entity.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ pub(crate) struct Row {
 pub(crate) struct Foreign {
     pub(crate) member: &'static str,
     pub(crate) kind: &'static str,
-    role: Role,
+    pub(crate) role: Role,
 }
 
 /// A parent that takes its children along when it is deleted.
@@ -248,8 +250,56 @@ const PLUGIN_SECRETS: &[&str] = &[
     "/config/ws_upstream_frame",
 ];
 
+/// Old names of plugin members that Kong gives beside the new ones since it has those (3.6 and
+/// later); in versions before, the old name is the only one.
+const TWINS: &[(&str, &str)] = &[
+    ("/config/redis_database", "/config/redis/database"),
+    ("/config/redis_host", "/config/redis/host"),
+    ("/config/redis_password", "/config/redis/password"),
+    ("/config/redis_port", "/config/redis/port"),
+    ("/config/redis_server_name", "/config/redis/server_name"),
+    ("/config/redis_ssl", "/config/redis/ssl"),
+    ("/config/redis_ssl_verify", "/config/redis/ssl_verify"),
+    ("/config/redis_timeout", "/config/redis/timeout"),
+    ("/config/redis_username", "/config/redis/username"),
+    ("/config/endpoint", "/config/traces_endpoint"),
+    ("/config/storage_config/redis/auth", "/config/storage_config/redis/password"),
+    (
+        "/config/storage_config/redis/namespace",
+        "/config/storage_config/redis/extra_options/namespace",
+    ),
+    (
+        "/config/storage_config/redis/scan_count",
+        "/config/storage_config/redis/extra_options/scan_count",
+    ),
+    ("/config/storage_config/redis/ssl_server_name", "/config/storage_config/redis/server_name"),
+];
+
 /// Members whose order means nothing: Kong keeps them as sets.
 const SETS: &[&str] = &["/tags", "/protocols", "/methods", "/snis", "/sources", "/destinations"];
+
+/// Where the Admin API gives out a hash in place of what it was told.
+#[derive(Debug)]
+pub(crate) struct Hash {
+    pub(crate) kind: &'static str,
+    at: &'static str,
+    /// How a hash begins.
+    prefix: &'static str,
+    /// The reference whose id went into it.
+    salt: Option<&'static str>,
+}
+
+pub(crate) const HASHED: &[Hash] = &[
+    Hash { kind: "basicauth_credential", at: "/password", prefix: "", salt: Some("/consumer/id") },
+    Hash { kind: "oauth2_credential", at: "/client_secret", prefix: "$pbkdf2", salt: None },
+];
+
+/// The member of an entity that holds a hash.
+pub(crate) fn hashed(resource: &Resource) -> Option<&'static str> {
+    let hash = HASHED.iter().find(|hash| hash.kind == resource.key.kind.as_str())?;
+    let text = resource.document.text(hash.at)?;
+    text.starts_with(hash.prefix).then_some(hash.at)
+}
 
 /// The kind of a file's own members, such as its format version.
 pub(crate) const SETTINGS: &str = "declarative_file";
@@ -314,12 +364,23 @@ impl Row {
         match self.kind {
             // Names of SNIs, which are entities of their own.
             "certificate" => spec.members.push(rule("/snis", Member::ReadOnly)),
+            "plugin" => {
+                let twin = |(old, new): &(&str, &str)| rule(old, Member::Twin((*new).to_owned()));
+                spec.members.extend(TWINS.iter().map(twin));
+            }
             // Computed from the certificate.
             "ca_certificate" => spec.members.push(rule("/cert_digest", Member::ReadOnly)),
             "upstream" => spec.members.extend(null("/healthchecks/*/*")),
             "route" => spec.members.extend(null("/sources/*/*").chain(null("/destinations/*/*"))),
             "key" => spec.members.extend(null("/pem/*")),
             _ => {}
+        }
+        if self.expires {
+            spec.members.push(rule("/ttl", Member::Ends));
+        }
+        for Hash { at, salt, .. } in HASHED.iter().filter(|hash| hash.kind == self.kind) {
+            let by = salt.map(str::to_owned);
+            spec.members.extend(by.map(|by| rule(at, Member::Salted { by })));
         }
         spec
     }
@@ -376,11 +437,13 @@ pub(crate) fn common() -> impl Iterator<Item = MemberRule> {
     .chain(SETS.iter().map(|at| rule(at, Member::Unordered)))
 }
 
-/// The table without the kinds that `has` refuses, and what else a node told of itself.
+/// The table without the kinds that `has` refuses, and what else a node told of itself. `keeps`:
+/// there is a way to send a hash so that it is not hashed again.
 pub(crate) fn schema_of(
     has: impl Fn(&Row) -> bool,
     found: Vec<KindSpec>,
     plugins: &[MemberRule],
+    keeps: bool,
 ) -> Schema {
     let mut settings = KindSpec::new(Kind::known(SETTINGS), 0);
     settings.presence = Presence::Fixed(Vec::new());
@@ -394,8 +457,14 @@ pub(crate) fn schema_of(
         if spec.kind.as_str() == "plugin" {
             spec.members.extend_from_slice(plugins);
         }
+        let hashes = HASHED.iter().filter(|hash| !keeps && hash.kind == spec.kind.as_str());
+        spec.members.extend(hashes.map(|hash| {
+            let prefix = hash.prefix.to_owned();
+            rule(hash.at, Member::UnreadableIf { prefix })
+        }));
     }
-    Schema { id: "kong 3".into(), id_scheme: 1, kinds, other: None, text: None }
+    let text = Some(Arc::new(VaultScan) as _);
+    Schema { id: "kong 3".into(), id_scheme: 1, kinds, other: None, text }
 }
 
 /// The rules of Kong 3.x's entities.
@@ -413,7 +482,7 @@ pub fn schema() -> Arc<Schema> {
         id_scheme: 1,
         kinds: std::iter::once(settings).chain(ROWS.iter().map(Row::spec)).collect(),
         other: Some(Box::new(other)),
-        text: None,
+        text: Some(Arc::new(VaultScan)),
     })
 }
 

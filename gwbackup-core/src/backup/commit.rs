@@ -14,7 +14,8 @@ use crate::context::Context;
 use crate::crypt::{KeyPurpose, hex};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Gap, Kind};
-use crate::sink::{Body, ObjectName, Sink, blocking, put_once};
+use crate::sink::{Body, ObjectName, Sink, put_once};
+use crate::task::blocking;
 use crate::vault::{Place, Standing, Vault, archive_name, base_name, manifest_name};
 
 /// Gaps that a manifest names one by one.

@@ -15,8 +15,9 @@ use crate::context::Context;
 use crate::crypt::{DataKey, StateDigest, Suite, hex};
 use crate::error::{Error, Result};
 use crate::model::{Cause, Description, Key, Revision, Schema};
-use crate::sink::{Spool, blocking};
+use crate::sink::Spool;
 use crate::source::Source;
+use crate::task::blocking;
 use crate::vault::Vault;
 
 /// A capture that is sealed in a spool and stands on no copy yet.

@@ -14,6 +14,7 @@ use super::RepositoryId;
 use super::signed::misread;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
+use crate::task::blocking;
 
 const LIMIT: u64 = 64 * 1024;
 
@@ -122,10 +123,7 @@ impl FileAnchor {
             file: self.directory.join(format!("{repository}.json")),
         };
         let subject = memory.file.display().to_string();
-        tokio::task::spawn_blocking(move || work(&memory))
-            .await
-            .map_err(|_| Error::new(ErrorKind::Other, "the local state was not written"))?
-            .map_err(|e| e.or_on(subject))
+        blocking(move || work(&memory)).await.map_err(|e| e.or_on(subject))
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
+use crate::task::blocking;
 
 const LIMIT: u64 = 64 * 1024;
 const CHARACTERS: usize = 12;
@@ -151,9 +152,7 @@ impl Passphrase {
             return Ok(held.clone());
         }
         let (text, owned) = (Arc::clone(&self.text), params.clone());
-        let derived = tokio::task::spawn_blocking(move || derive(&text, owned))
-            .await
-            .map_err(|_| Error::new(ErrorKind::Other, "deriving the key was stopped"))??;
+        let derived = blocking(move || derive(&text, owned)).await?;
         if state.derived.len() >= KEPT {
             state.derived.remove(0);
         }

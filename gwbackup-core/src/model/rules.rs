@@ -9,7 +9,7 @@ use super::key::{Handles, Key, Kind};
 use super::place::{Coding, Part, Place, removal, text_of};
 use super::resource::{Mark, Reference, Resource, Says, To};
 use super::scan::{self, Edit, Hit, Matcher, segments};
-use super::schema::{KindSpec, Member, RefSpec, Restore, Schema, Within};
+use super::schema::{KindSpec, Member, MemberRule, RefSpec, Restore, Schema, Within};
 
 /// A [`Schema`] ready for use. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -35,6 +35,7 @@ struct Compiled {
     volatile: Matcher,
     /// Canonical texts of the members' defaults.
     defaults: Vec<Option<String>>,
+    twins: bool,
 }
 
 impl Compiled {
@@ -65,8 +66,24 @@ impl Compiled {
                     _ => None,
                 })
                 .collect(),
+            twins: spec.members.iter().any(|m| matches!(m.is, Member::Twin(_))),
             spec: spec.clone(),
         }
+    }
+
+    /// Which rules hold in this document: all, but for a twin that stands alone or says something
+    /// else.
+    fn holding(&self, document: &Document) -> Vec<bool> {
+        let holds = |member: &MemberRule| match &member.is {
+            Member::Twin(other) => {
+                document.get(other).is_some_and(|value| document.get(&member.at) == Some(value))
+            }
+            _ => true,
+        };
+        if !self.twins {
+            return vec![true; self.spec.members.len()];
+        }
+        self.spec.members.iter().map(holds).collect()
     }
 }
 
@@ -194,9 +211,11 @@ impl Rules {
         let Some(compiled) = self.compiled(&resource.key.kind) else { return document };
         let text = document.as_str();
         let mut edits = Vec::new();
+        let holding = compiled.holding(&document);
         compiled.members.visit(text, |hit| {
             let gone = hit.rules.iter().any(|r| match &compiled.spec.members[*r].is {
                 Member::Volatile | Member::ReadOnly => true,
+                Member::Twin(_) => holding[*r],
                 Member::Default(_) => {
                     compiled.defaults[*r].as_deref() == text.get(hit.value.clone())
                 }
@@ -240,8 +259,9 @@ impl Rules {
     ) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(compiled) = self.compiled(kind) {
+            let holding = compiled.holding(document);
             compiled.members.visit(document.as_str(), |hit| {
-                if hit.rules.iter().any(|r| wanted(&compiled.spec.members[*r].is)) {
+                if hit.rules.iter().any(|r| holding[*r] && wanted(&compiled.spec.members[*r].is)) {
                     found.push(hit.pointer.to_owned());
                 }
             });
@@ -265,6 +285,17 @@ impl Rules {
             }
         });
         found
+    }
+
+    /// Whether the thing has ended by itself at a moment, in seconds since 1970.
+    pub(crate) fn has_ended(&self, resource: &Resource, at: i64) -> bool {
+        let mut ended = false;
+        self.values(resource, |_, token, member| {
+            let seconds = token.split('.').next().and_then(|whole| whole.parse::<i64>().ok());
+            ended |= *member == Member::Ends
+                && seconds.is_some_and(|end| (100_000_000..=at).contains(&end));
+        });
+        ended
     }
 
     /// Pointers of the hashes that are salted, each with the reference by whose id it is.
@@ -370,17 +401,17 @@ fn reference(spec: &RefSpec, text: &str, hit: &Hit<'_>) -> Option<Reference> {
 /// The kinds that the member itself names, by the last segment that is no array index: its name,
 /// then what follows each underscore (`client_certificate` may name a `certificate`).
 fn named_kinds(spec: &RefSpec, pointer: &str) -> Vec<Kind> {
-    let pattern: Vec<_> = segments(&spec.at).collect();
-    let concrete: Vec<_> = segments(pointer).collect();
-    let at = pattern.iter().zip(&concrete).rposition(|(p, c)| p != "*" || Kind::new(c).is_ok());
-    let Some(name) = at.and_then(|at| concrete.get(at)) else { return Vec::new() };
+    // Escaped segments are as good as decoded ones: no kind's name holds what is escaped.
+    let both = spec.at.split('/').zip(pointer.split('/')).skip(1);
+    let named = both.filter(|(pattern, concrete)| *pattern != "*" || Kind::is_name(concrete));
+    let Some((_, name)) = named.last() else { return Vec::new() };
     let endings = name.match_indices('_').filter_map(|(at, _)| name.get(at + 1..));
-    std::iter::once(name.as_str()).chain(endings).filter_map(|n| Kind::new(n).ok()).collect()
+    std::iter::once(name).chain(endings).filter_map(|n| Kind::new(n).ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HandleName, HandleSpec, Id, MemberRule, Role};
+    use super::super::{HandleName, HandleSpec, Id, Role};
     use super::*;
 
     fn rules() -> Rules {

@@ -104,12 +104,11 @@ impl<'a, F: FnMut(Hit<'_>)> Walk<'a, F> {
         if self.nodes(from).any(|node| !node.rules.is_empty()) {
             let value = at..*end.insert(skip(bytes, at));
             let several: Vec<usize>;
-            let rules = match self.active.get(from..) {
-                Some([one]) => &self.matcher.nodes[*one].rules,
-                _ => {
-                    several = self.nodes(from).flat_map(|node| &node.rules).copied().collect();
-                    &several
-                }
+            let rules = if let Some([one]) = self.active.get(from..) {
+                &self.matcher.nodes[*one].rules
+            } else {
+                several = self.nodes(from).flat_map(|node| &node.rules).copied().collect();
+                &several
             };
             (self.f)(Hit { rules, pointer: &self.pointer, value, name });
         }

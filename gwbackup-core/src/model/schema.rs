@@ -238,6 +238,9 @@ pub enum Member {
         /// The beginning.
         prefix: String,
     },
+    /// The moment at which the thing ends by itself, in seconds since 1970: what has ended is not
+    /// made again. A number below 100,000,000 is a duration, of which nobody knows the beginning.
+    Ends,
     /// A hash that is salted with the id of what a reference names: worth nothing where that has
     /// another id, so never written there.
     Salted {
@@ -250,6 +253,9 @@ pub enum Member {
     Unordered,
     /// A string holding base64 of text.
     Base64,
+    /// Says again what the member at this pointer says (an old name beside the new one): as
+    /// [`ReadOnly`](Self::ReadOnly) where the two are equal, an ordinary member elsewhere.
+    Twin(String),
 }
 
 /// References and handles that no pointer can name. Pure: no I/O, no clock.

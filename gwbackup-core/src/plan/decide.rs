@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::diff::{FieldChange, MASK, field_changes, secret_pointers};
 use super::index::{Head, Index, is_assigned};
+use super::join::Join;
 use super::matching::{Matching, PlannedPlaces, Sides};
 use super::object::object;
 use super::select::{Selected, label};
@@ -62,13 +63,13 @@ impl<'a> Decider<'a> {
         soft_deleted: &'a BTreeSet<Key>,
         ours: &'a BTreeSet<Key>,
     ) -> Self {
-        let named_by_server = |head: &Head| {
-            matching.there(&head.key).is_none()
-                && sides.rules.spec(&head.key.kind).is_some_and(is_assigned_by_server)
+        let named_by_server = |head: Head<'_>| {
+            !matching.is_matched(head)
+                && sides.rules.spec(head.kind()).is_some_and(is_assigned_by_server)
         };
         let moved = matching.rekeyed()
             || sides.desired.gateway != sides.actual.gateway
-            || sides.desired.heads().iter().any(named_by_server);
+            || sides.desired.heads().any(named_by_server);
         let mut decided = Decided::default();
         decided.summary.adopt = matching.adopted;
         Self { sides, matching, options, selected, soft_deleted, ours, moved, decided }
@@ -77,29 +78,19 @@ impl<'a> Decider<'a> {
     /// Decides on every resource of both sides.
     pub(crate) fn run(mut self) -> Result<Decided> {
         let sides = self.sides;
-        let renewed = self.renewed()?;
-        self.moved |= !renewed.is_empty();
-        let (matching, actual) = (self.matching, sides.actual);
-        let places = PlannedPlaces { matching, actual, renewed: Some(&renewed) };
-        let ours = sides.ours(&places);
         let theirs = sides.theirs();
-        let mut live = sides.live.scan()?.peekable();
-        // With no key changed, both streams run side by side; else the other side is looked up.
+        let renewed = self.renewed(&theirs)?;
+        self.moved |= !renewed.is_empty();
+        let matching = self.matching;
+        let places = PlannedPlaces { matching, renewed: Some(&renewed) };
+        let ours = sides.ours(&places);
+        if self.moved {
+            ours.learn_contents()?;
+            theirs.learn_contents()?;
+        }
         let mut history = Vec::new();
-        for resource in sides.backup.scan()? {
-            let resource = resource?;
-            let there = self.matching.there(&resource.key);
-            let actual = match there {
-                Some(key) if *key == resource.key => {
-                    while live.next_if(|r| matches!(r, Ok(r) if r.key < resource.key)).is_some() {}
-                    match live.next_if(|r| !matches!(r, Ok(r) if r.key != resource.key)) {
-                        Some(found) => Some(found?),
-                        None => sides.live.get(key)?,
-                    }
-                }
-                Some(key) => sides.live.get(key)?,
-                None => None,
-            };
+        for pair in Join::new(sides.backup.scan()?, sides.live, |key| matching.there(key)) {
+            let (resource, actual) = pair?;
             let when_referenced =
                 sides.rules.restore(&resource.key.kind) == Some(Restore::WhenReferenced);
             if when_referenced && actual.is_none() {
@@ -116,40 +107,51 @@ impl<'a> Decider<'a> {
     }
 
     /// What will be replaced and then bear another name: whatever names it must be written, too.
-    fn renewed(&self) -> Result<BTreeSet<Key>> {
+    fn renewed(&self, theirs: &Translator<'_>) -> Result<BTreeSet<Key>> {
         let sides = self.sides;
         let mut renewed = BTreeSet::new();
-        let may_be = |head: &&Head| {
-            let selected = self.selected.is_none_or(|s| s.keys.contains(&head.key));
-            let spec = sides.rules.spec(&head.key.kind).filter(|_| selected);
+        let may_be = |head: &Head<'_>| {
+            let spec = sides.rules.spec(head.kind()).filter(|_| self.matching.is_matched(*head));
             spec.is_some_and(|spec| is_assigned_by_server(spec) && self.may_replace(spec))
+                && self.selected.is_none_or(|s| s.keys.contains(&head.key()))
         };
-        let mut open: Vec<&Head> = sides.desired.heads().iter().filter(may_be).collect();
+        let mut open: Vec<Head<'_>> = sides.desired.heads().filter(may_be).collect();
         // Each round may bring to light things that name, for good, one of the round before.
         loop {
-            let mut found = self.replaced(&open, &renewed)?;
+            let mut found = self.replaced(&open, &renewed, theirs)?;
             if found.is_empty() {
                 return Ok(renewed);
             }
-            open.retain(|head| !found.contains(&head.key));
+            open.retain(|head| !found.contains(&head.key()));
             renewed.append(&mut found);
         }
     }
 
     /// Which of these are replaced if those get new names.
-    fn replaced(&self, open: &[&Head], renewed: &BTreeSet<Key>) -> Result<BTreeSet<Key>> {
+    fn replaced(
+        &self,
+        open: &[Head<'_>],
+        renewed: &BTreeSet<Key>,
+        theirs: &Translator<'_>,
+    ) -> Result<BTreeSet<Key>> {
         let (sides, matching) = (self.sides, self.matching);
-        let places = PlannedPlaces { matching, actual: sides.actual, renewed: Some(renewed) };
-        let (ours, theirs) = (sides.ours(&places), sides.theirs());
+        let places = PlannedPlaces { matching, renewed: Some(renewed) };
+        let ours = sides.ours(&places);
         let moved = self.moved || !renewed.is_empty();
         let mut found = BTreeSet::new();
-        for head in open {
-            let Some(there) = matching.there(&head.key) else { continue };
-            let (actual, resource) = (sides.live.get(there)?, sides.backup.get(&head.key)?);
-            let (Some(actual), Some(resource)) = (actual, resource) else { continue };
-            let (verdict, _) = self.verdict(&ours, &theirs, &resource, Some(&actual), moved)?;
+        if open.is_empty() {
+            return Ok(found);
+        }
+        if moved {
+            ours.learn_contents()?;
+            theirs.learn_contents()?;
+        }
+        let own = open.iter().filter_map(|head| sides.backup.get(&head.key()).transpose());
+        for pair in Join::new(own, sides.live, |key| matching.there(key)) {
+            let (resource, Some(actual)) = pair? else { continue };
+            let (verdict, _) = self.verdict(&ours, theirs, &resource, Some(&actual), moved)?;
             if verdict == Ok(Action::Replace) {
-                found.insert(head.key.clone());
+                found.insert(resource.key);
             }
         }
         Ok(found)
@@ -208,7 +210,11 @@ impl<'a> Decider<'a> {
             Ok(action) => Decision::Do(action),
             Err(other) => other,
         };
+        let ended = |at| self.sides.rules.has_ended(resource, at);
         let decision = match decision {
+            Decision::Do(_) if self.options.at.is_some_and(ended) => {
+                Decision::Skipped("it has ended by itself since the backup".to_owned())
+            }
             Decision::Do(_) => self.dangling(resource).unwrap_or(decision),
             other => other,
         };
@@ -250,12 +256,12 @@ impl<'a> Decider<'a> {
         if let Some(keys) = self.matching.ambiguous.get(key) {
             return Some(Decision::Ambiguous(keys.clone()));
         }
-        let mut parent = self.sides.desired.head(key)?.parent.as_ref();
+        let mut parent = self.sides.desired.head(key)?.parent();
         while let Some(key) = parent {
-            if self.matching.ambiguous.contains_key(key) {
+            if self.matching.ambiguous.contains_key(&key) {
                 return Some(Decision::Blocked(format!("its parent {key} is ambiguous")));
             }
-            parent = self.sides.desired.head(key)?.parent.as_ref();
+            parent = self.sides.desired.head(&key)?.parent();
         }
         None
     }
@@ -391,10 +397,10 @@ impl<'a> Decider<'a> {
         });
         let salted = rules.salted(resource).into_iter().filter_map(|(at, salt)| {
             let head = desired.resolve(resource, &salt)?;
-            let there = self.matching.there(&head.key).filter(|there| **there != head.key)?;
+            let key = head.key();
+            let there = self.matching.there(&key).filter(|there| *there != key)?;
             let why = format!(
-                "the hash at {at} holds for {} alone, which is {there} here: make it by hand",
-                head.key
+                "the hash at {at} holds for {key} alone, which is {there} here: make it by hand"
             );
             Some((at, why))
         });
@@ -505,7 +511,7 @@ impl<'a> Decider<'a> {
         links.needs.extend(resource.parent.iter().map(|parent| (parent.clone(), Role::Owner)));
         for reference in rules.references(resource) {
             if let Some(head) = self.sides.desired.resolve(resource, &reference) {
-                links.needs.push((head.key.clone(), reference.role));
+                links.needs.push((head.key(), reference.role));
             }
         }
         if let Some(actual) = actual {
@@ -530,9 +536,10 @@ impl<'a> Decider<'a> {
                 self.sides
                     .actual
                     .find(kind, &spec.name, value)
-                    .filter(move |head| super::index::is_in_scope(head, spec.unique, parent))
+                    .filter(|head| super::index::is_in_scope(*head, spec.unique, parent.as_ref()))
+                    .collect::<Vec<_>>()
             })
-            .map(|head| head.key.clone())
+            .map(Head::key)
             .filter(|key| Some(key) != own)
             .collect()
     }
@@ -564,7 +571,7 @@ impl<'a> Decider<'a> {
 fn held(rules: &crate::model::Rules, index: &Index, resource: &Resource) -> Vec<Key> {
     let mut keys: Vec<Key> = resource.parent.iter().cloned().collect();
     for reference in rules.references(resource).iter().filter(|r| r.role != Role::Weak) {
-        keys.extend(index.resolve(resource, reference).map(|head| head.key.clone()));
+        keys.extend(index.resolve(resource, reference).map(Head::key));
     }
     keys
 }

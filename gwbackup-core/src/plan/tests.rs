@@ -102,7 +102,7 @@ fn children_follow_their_parent_where_a_mapping_sends_it() {
     let none = BTreeSet::new();
     let options = mapped(&[("api/a1", "api/x9")]);
     let made = draft(&rules(), &backup, &live, &options, &IdMap::default(), &none, &none).unwrap();
-    assert_eq!(made.matching.there(&key("route/a1/r1")), Some(&key("route/x9/r7")));
+    assert_eq!(made.matching.there(&key("route/a1/r1")), Some(key("route/x9/r7")));
     assert_eq!(made.decided.summary.writes(), 0, "{:?}", made.decided.items);
     assert_eq!(made.decided.summary.foreign, 2);
 }
@@ -313,6 +313,30 @@ fn whoever_destroys_what_cannot_be_sent_back_is_asked() {
     assert_eq!(clear, (Decision::Do(Action::Delete), Vec::new()));
     let over = hashed_plan(Some(r#"{"secret":"clear"}"#), Some(r#"{"secret":"$hash1"}"#), &all);
     assert_eq!(over, (Decision::Do(Action::Update), vec!["/secret".to_owned()]));
+}
+
+#[test]
+fn what_has_ended_by_itself_is_not_made_again() {
+    let mut spec = KindSpec::new(Kind::known("credential"), 10);
+    spec.members.push(MemberRule { at: "/end".to_owned(), is: Member::Ends });
+    let rules = Rules::new(Arc::new(Schema { kinds: vec![spec], ..Schema::default() }));
+    let backup = snapshot(&[
+        ("credential/a", r#"{"end":100000001}"#),
+        ("credential/b", r#"{"end":100000001.5}"#),
+        ("credential/c", r#"{"end":100000002,"tag":1}"#),
+        ("credential/d", r#"{"end":null}"#),
+        ("credential/e", r#"{"end":3600}"#),
+    ]);
+    let live = snapshot(&[("credential/b", r#"{"end":200000000}"#)]);
+    let at = |at| {
+        let (none, map) = (BTreeSet::new(), IdMap::default());
+        let options = PlanOptions { at, ..PlanOptions::default() };
+        let made = draft(&rules, &backup, &live, &options, &map, &none, &none).unwrap().decided;
+        (made.summary.create, made.summary.update, made.summary.skipped)
+    };
+    let moment = |n| Some(100_000_000 + n);
+    assert_eq!([at(None), at(moment(0))], [(4, 1, 0), (4, 1, 0)]);
+    assert_eq!([at(moment(1)), at(moment(2))], [(3, 0, 2), (2, 0, 3)]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Document, Key, Resource, Rules, Says, Snapshot as _};
 use crate::plan::Selector;
 use crate::restore::RunStatus;
-use crate::sink::blocking;
+use crate::task::blocking;
 use crate::vault::Found;
 use crate::whole_file::FileFormat;
 

@@ -16,8 +16,8 @@ use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Finding, IdMap, Key, Verdict};
-use crate::sink::blocking;
 use crate::target::Check;
+use crate::task::blocking;
 use crate::vault::Vault;
 
 /// What a restore may do.

@@ -248,12 +248,12 @@ impl Run {
     pub(crate) fn id_map(&self) -> IdMap {
         let material = &self.world.material;
         let mut map = self.kept.clone();
-        let matched = material.matching.id_map(&material.desired, &material.actual);
+        let matched = material.matching.id_map();
         map.entries.extend(matched.entries);
         self.world.progress(|progress| {
             for (key, there) in progress.remade() {
-                if let Some(own) = material.own_key(key) {
-                    map.entries.insert(own.clone(), there.clone());
+                if let Some(own) = material.matching.own(key) {
+                    map.entries.insert(own, there.clone());
                 }
             }
             for (key, there) in progress.made() {

@@ -64,4 +64,8 @@ impl Sink for AwaySink {
     async fn delete(&self, _: &Context, _: &ObjectName) -> Result<()> {
         self.refuse()
     }
+
+    async fn sweep(&self, _: &Context) -> Result<u64> {
+        self.refuse()
+    }
 }

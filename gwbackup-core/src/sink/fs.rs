@@ -24,12 +24,13 @@ use other as platform;
 use unix as platform;
 
 use self::platform::Folder;
-use super::{Body, Listed, ObjectMeta, ObjectName, Sink, SinkInfo, blocking};
+use super::{Body, Listed, ObjectMeta, ObjectName, Sink, SinkInfo};
 use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::crypt::random;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::BoxStream;
+use crate::task::blocking;
 
 pub(super) use self::platform::{read_exact_at, unlinked_file};
 
@@ -75,13 +76,6 @@ impl DirectorySink {
             Ok(sink)
         })
         .await
-    }
-
-    /// Removes what killed writers left: temporary files that are older than a day by the context's
-    /// clock. Answers how many. May run beside writers, and any number of times.
-    pub async fn sweep(&self, cx: &Context) -> Result<u64> {
-        let (sink, cx) = (self.clone(), cx.clone());
-        blocking(move || list::sweep(&sink.root, &cx)).await
     }
 
     /// A medium that cannot be written says so at the first write, not here.
@@ -276,6 +270,12 @@ impl Sink for DirectorySink {
             delete().map_err(|e| fault(e, &name))
         })
         .await
+    }
+
+    async fn sweep(&self, cx: &Context) -> Result<u64> {
+        cx.check()?;
+        let (root, cx) = (Arc::clone(&self.root), cx.clone());
+        blocking(move || list::sweep(&root, &cx)).await
     }
 }
 

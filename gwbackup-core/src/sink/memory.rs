@@ -10,11 +10,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::{Body, Listed, ObjectMeta, ObjectName, Sink, SinkInfo, blocking};
+use super::{Body, Listed, ObjectMeta, ObjectName, Sink, SinkInfo};
 use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::BoxStream;
+use crate::task::blocking;
 
 /// A sink in memory, for tests and trials: nothing outlives the process. Clones share their
 /// content.

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Body, ObjectName, Sink, Spool, blocking};
+use super::{Body, ObjectName, Sink, Spool};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
+use crate::task::blocking;
 
 /// How much of an object is in memory at a time.
 const STRIDE: u64 = 4 << 20;

@@ -78,6 +78,10 @@ impl<S: Source + ?Sized> Source for Faulty<S> {
         self.faults.around("preflight", "", self.inner.preflight(cx, purpose, scope)).await
     }
 
+    fn is_coherent(&self) -> bool {
+        self.inner.is_coherent()
+    }
+
     async fn revision(&self, cx: &Context, scope: &Scope) -> Result<Option<Revision>> {
         self.faults.around("revision", "", self.inner.revision(cx, scope)).await
     }

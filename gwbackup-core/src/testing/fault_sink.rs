@@ -14,8 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{Body, Listed, ObjectMeta, ObjectName, Sink, SinkInfo};
 use crate::source::BoxStream;
 
-/// A sink whose calls meet the faults of a rule. Operations are named `put`, `get`, `head`, `list`
-/// and `delete`; the subject is the object's name or the prefix.
+/// A sink whose calls meet the faults of a rule. Operations are named `put`, `get`, `head`, `list`,
+/// `delete` and `sweep`; the subject is the object's name or the prefix.
 #[derive(Debug, Clone)]
 pub struct FaultySink {
     inner: Arc<dyn Sink>,
@@ -64,6 +64,10 @@ impl Sink for FaultySink {
 
     async fn delete(&self, cx: &Context, name: &ObjectName) -> Result<()> {
         self.faults.around("delete", name.as_str(), self.inner.delete(cx, name)).await
+    }
+
+    async fn sweep(&self, cx: &Context) -> Result<u64> {
+        self.faults.around("sweep", "", self.inner.sweep(cx)).await
     }
 }
 
@@ -136,6 +140,10 @@ impl Sink for Tampering {
 
     async fn delete(&self, cx: &Context, name: &ObjectName) -> Result<()> {
         self.inner.delete(cx, name).await
+    }
+
+    async fn sweep(&self, cx: &Context) -> Result<u64> {
+        self.inner.sweep(cx).await
     }
 }
 

@@ -15,7 +15,8 @@ use crate::crypt::{
     Suite, hex, random,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::sink::{Body, ObjectName, Sink, blocking, put_once};
+use crate::sink::{Body, ObjectName, Sink, put_once};
+use crate::task::blocking;
 
 /// What a new repository is made of.
 #[derive(Debug)]

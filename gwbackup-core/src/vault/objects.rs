@@ -10,7 +10,8 @@ use crate::catalog::{FileKind, RecoveryPoint, SignedFile, store};
 use crate::context::Context;
 use crate::crypt::{KeyPurpose, Right, hex};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sink::{ObjectName, Sink, blocking, fetch};
+use crate::sink::{ObjectName, Sink, fetch};
+use crate::task::blocking;
 
 /// The part of a backup's names that its objects share.
 pub(crate) fn base_name(app: &str, env: &str, name: &str, archive: &[u8; 16]) -> String {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::{
     Found, Place, Standing, Vault, archive_id, archive_name, base_name, keys, manifest_name,
 };
@@ -20,7 +22,7 @@ impl Vault {
     /// whose time is over; says what had to stay. Safe to call at any time and from several
     /// machines.
     pub(crate) async fn recover(&self, cx: &Context) -> Result<Vec<String>> {
-        let mut left = Vec::new();
+        let mut left = self.sweep(cx).await?;
         match self.log.fold_pending(cx).await {
             Ok(folded) => {
                 left.extend(
@@ -52,6 +54,24 @@ impl Vault {
             }
         }
         Ok(left)
+    }
+
+    /// Has each copy remove what dead writers left there; says where that failed.
+    async fn sweep(&self, cx: &Context) -> Result<Vec<String>> {
+        let sweeps = self.ready().map(|place| async move { (place, place.sink().sweep(cx).await) });
+        let mut failed = Vec::new();
+        for (place, swept) in join_all(sweeps).await {
+            match swept {
+                Ok(0) => {}
+                Ok(count) => {
+                    tracing::info!(copy = %place.sink(), count, "what dead writers left is gone");
+                }
+                Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+                Err(e) => failed
+                    .push(format!("{}: what dead writers left stays for now: {e}", place.sink())),
+            }
+        }
+        Ok(failed)
     }
 
     /// Commits a backup whose manifest stands on a copy with everything that it needs, and brings

@@ -1,13 +1,13 @@
 //! Streaming a file's resources out of a thread.
 
-use futures_util::{StreamExt as _, stream};
-use tokio::sync::mpsc;
+use futures_util::TryStreamExt as _;
 
 use super::FileGateway;
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::model::{Captured, Resource, Scope};
 use crate::source::BoxStream;
+use crate::task::{Outlet, streaming};
 
 /// Batches under way at one time.
 pub(super) const BATCHES: usize = 4;
@@ -39,46 +39,22 @@ pub(super) fn stream(
     cx: Context,
     scope: Scope,
 ) -> BoxStream<Result<Captured>> {
-    let started = stream::once(async move {
-        let (sender, receiver) = mpsc::channel(BATCHES);
-        let context = cx.clone();
-        let reader = tokio::task::spawn_blocking(move || {
-            read(&gateway, &context, &scope, &sender).map_err(|error| gateway.named(error))
-        });
-        stream::unfold((receiver, Some(reader)), move |(mut receiver, mut reader)| {
-            let cx = cx.clone();
-            async move {
-                let reading = reader.as_mut()?;
-                if let Some(batch) = receiver.recv().await
-                    && cx.check().is_ok()
-                {
-                    let items: Vec<_> =
-                        batch.items.into_iter().map(|r| Ok(Captured::Resource(r))).collect();
-                    return Some((stream::iter(items), (receiver, reader)));
-                }
-                // The thread ends at its next send, if it has not ended yet.
-                receiver.close();
-                let ended = reading.await.unwrap_or_else(|error| {
-                    Err(Error::new(ErrorKind::Other, "a read ended early").with_source(error))
-                });
-                let error = ended.and_then(|()| cx.check()).err()?;
-                Some((stream::iter(vec![Err(error)]), (receiver, None)))
-            }
-        })
+    let read = streaming(BATCHES, move |outlet| {
+        read(&gateway, &cx, &scope, outlet).map_err(|error| gateway.named(error))
     });
-    Box::pin(started.flatten().flatten())
+    Box::pin(read.map_ok(Captured::Resource))
 }
 
 fn read(
     gateway: &FileGateway,
     cx: &Context,
     scope: &Scope,
-    sender: &mpsc::Sender<Batch>,
+    outlet: &Outlet<Resource>,
 ) -> Result<()> {
     let mut batch = Batch::default();
-    let send = |batch| {
+    let send = |batch: Batch| {
         cx.check()?;
-        sender.blocking_send(batch).map_err(|_| unwanted())
+        outlet.put(batch.items)
     };
     gateway.resources(&mut |mut resource| {
         if !scope.contains(&resource.key) {
@@ -88,11 +64,6 @@ fn read(
         batch.push(resource).map_or(Ok(()), send)
     })?;
     send(batch)
-}
-
-/// Whoever asked has gone; nobody sees this error.
-fn unwanted() -> Error {
-    Error::new(ErrorKind::Cancelled, "nobody waits for this any more")
 }
 
 impl FileGateway {

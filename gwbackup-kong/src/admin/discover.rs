@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
+use gwbackup_core::clock::Timestamp;
 use gwbackup_core::error::ErrorKind;
 use gwbackup_core::model::{
-    Cause, Description, Gap, HandleName, Handles, Kind, KindSpec, Limits, MemberRule, Schema,
+    Cause, Description, Document, Gap, HandleName, Handles, Id, Key, Kind, KindSpec, Limits,
+    MemberRule, Resource, Schema,
 };
 use gwbackup_core::{Context, Error, Result};
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::client::{Answer, Client};
 use super::config::Config;
@@ -54,6 +57,23 @@ pub(crate) struct Collection {
     /// Segments of its path; for targets, what follows the upstream.
     pub(crate) path: Vec<String>,
     pub(crate) row: Option<&'static Row>,
+}
+
+impl Collection {
+    /// An entity as the API gives it, but for the time it has to live: its end is kept instead.
+    pub(crate) fn entity(&self, row: &RawValue, now: Timestamp) -> Result<Resource> {
+        let mut document = Document::parse(row.get())?;
+        let primary = self.row.map_or("id", |row| row.primary);
+        let id = document.text(&format!("/{primary}")).map(std::borrow::Cow::into_owned);
+        let id = id.ok_or_else(|| Error::invalid("the node gives an entity without an id"))?;
+        if self.row.is_some_and(|row| row.expires)
+            && let Some(left) = document.get("/ttl").and_then(|ttl| ttl.parse::<i64>().ok())
+        {
+            let end = now.as_second().saturating_add(left);
+            document = document.with_member("/ttl", &end.to_string())?;
+        }
+        Ok(Resource::new(Key::new(self.kind.clone(), Id::of([id])?), document))
+    }
 }
 
 #[derive(Deserialize)]
@@ -204,7 +224,7 @@ impl Instance {
     }
 
     /// What the core is told.
-    pub(crate) fn description(&self, config: &Config) -> Description {
+    pub(crate) fn description(&self, config: &Config, imports: bool) -> Description {
         let mut handles = Handles::new();
         let mut put = |name, value: String| handles.insert(HandleName::known(name), value);
         put("edition", self.edition.clone());
@@ -221,7 +241,7 @@ impl Instance {
             product: "Kong Gateway".to_owned(),
             version: self.version.clone(),
             handles,
-            schema: schema_for(self).into(),
+            schema: schema_for(self, imports).into(),
             limits: Limits { parallel_writes: config.connections, ..Limits::default() },
         }
     }
@@ -229,13 +249,14 @@ impl Instance {
 
 /// The rules of this very node: those of the table for the kinds that it has, and what it says of
 /// kinds and plugins that the table does not know. `parameter` stays, so that what a file holds of
-/// it can be passed over by name.
-pub(crate) fn schema_for(instance: &Instance) -> Schema {
+/// it can be passed over by name. `imports`: hashes can be put back past the Admin API.
+pub(crate) fn schema_for(instance: &Instance, imports: bool) -> Schema {
     let has = |row: &Row| {
         let listed = |c: &Collection| c.row.is_some_and(|own| own.kind == row.kind);
         row.kind == "parameter" || instance.collections.iter().any(listed)
     };
-    schema_of(has, instance.found.clone(), &instance.plugin_rules)
+    let keeps = imports || instance.mode == Mode::DbLess;
+    schema_of(has, instance.found.clone(), &instance.plugin_rules, keeps)
 }
 
 impl Mode {

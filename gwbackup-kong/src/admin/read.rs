@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gwbackup_core::error::ErrorKind;
 use gwbackup_core::model::{
-    Captured, Cause, Document, Gap, Id, Key, Kind, Resource, Role, Rules, Schema, Scope, To,
+    Captured, Cause, Document, Gap, Handles, Id, Key, Kind, Resource, Role, Rules, Schema, Scope,
+    To,
 };
 use gwbackup_core::source::BoxStream;
 use gwbackup_core::{Context, Error, Result};
@@ -220,18 +221,7 @@ impl Reader {
 
     /// An entity as the API gives it, but for the time it has to live.
     fn resource(&self, collection: &Collection, row: &RawValue) -> Result<Resource> {
-        let mut document = Document::parse(row.get())?;
-        let primary = collection.row.map_or("id", |row| row.primary);
-        let id = document.text(&format!("/{primary}")).map(std::borrow::Cow::into_owned);
-        let id = id.ok_or_else(|| Error::invalid("the node lists an entity without an id"))?;
-        if collection.row.is_some_and(|row| row.expires)
-            && let Some(left) = document.get("/ttl").and_then(|ttl| ttl.parse::<i64>().ok())
-        {
-            let end = self.cx.now().as_second().saturating_add(left);
-            document = document.with_member("/ttl", &end.to_string())?;
-        }
-        let mut resource =
-            Resource::new(Key::new(collection.kind.clone(), Id::of([id])?), document);
+        let mut resource = collection.entity(row, self.cx.now())?;
         self.rules.mark(&mut resource);
         Ok(resource)
     }
@@ -247,16 +237,29 @@ impl Reader {
         tags.is_some_and(|tags| wanted.iter().all(|tag| tags.contains(tag)))
     }
 
-    /// Writes down what was read and what it names.
+    /// Writes down what was read, what it needs and what it is called.
     fn note(&self, at: usize, rows: &[Resource]) {
         let noted: Vec<_> = rows
             .iter()
-            .filter_map(|resource| Some((Thing::new(at, &resource.key.id)?, self.links(resource))))
+            .filter_map(|resource| {
+                let thing = Thing::new(at, &resource.key.id)?;
+                Some((thing, self.links(resource), self.names(resource)))
+            })
             .collect();
         let mut ledger = self.ledger();
-        for (thing, links) in noted {
-            ledger.read(thing, links);
+        for (thing, links, names) in noted {
+            ledger.read(thing, links, &names);
         }
+    }
+
+    /// Its names that no other of its kind can have.
+    fn names(&self, resource: &Resource) -> Vec<(usize, String)> {
+        let mut handles = self.rules.handles(&Handles::new(), resource);
+        let unique = self.rules.unique_handles(&resource.key.kind).enumerate();
+        unique
+            .filter(|(_, handle)| !handle.at.is_empty())
+            .filter_map(|(n, handle)| Some((n, handles.remove(&handle.name)?)))
+            .collect()
     }
 
     /// The things that must be there if this one is.

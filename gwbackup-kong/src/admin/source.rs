@@ -23,7 +23,7 @@ impl Source for KongAdmin {
     }
 
     async fn describe(&self, cx: &Context) -> Result<Description> {
-        Ok(self.discover(cx).await?.description(&self.0.config))
+        Ok(self.discover(cx).await?.description(&self.0.config, self.0.hook.is_some()))
     }
 
     async fn preflight(
@@ -33,6 +33,10 @@ impl Source for KongAdmin {
         scope: &Scope,
     ) -> Result<Vec<Finding>> {
         preflight::run(self, cx, purpose, scope).await
+    }
+
+    fn is_coherent(&self) -> bool {
+        true
     }
 
     /// The hash of a node without a database: it stands for all of its configuration.

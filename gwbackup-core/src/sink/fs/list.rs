@@ -3,16 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use futures_util::stream;
-use tokio::sync::mpsc;
-
 use super::platform::{self, Entry, Folder};
 use super::{TEMPORARY, fault, timestamp};
 use crate::clock::Timestamp;
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::sink::{Listed, ObjectMeta, ObjectName};
 use crate::source::BoxStream;
+use crate::task::{Outlet, streaming};
 
 /// How many entries travel together.
 const BATCH: usize = 256;
@@ -21,42 +19,21 @@ const DEPTH: usize = 8;
 /// How old a temporary file is before its writer counts as dead.
 const STALE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
-type Batch = Vec<Result<Listed>>;
-
-/// A stream over a walk on a blocking thread, at most three batches ahead of its reader; the walk
-/// ends when the stream is dropped.
+/// A stream over a walk on a blocking thread; the walk ends when the stream is dropped.
 pub(super) fn list(root: Arc<Path>, cx: Context, prefix: String) -> BoxStream<Result<Listed>> {
-    use futures_util::StreamExt as _;
-
-    // Started by the first poll: a stream is made outside of a runtime, too.
-    let start = async move {
-        let (sender, receiver) = mpsc::channel(2);
-        let walk = tokio::task::spawn_blocking(move || {
-            let mut lister = Lister { cx: &cx, prefix: &prefix, batch: Vec::new(), sender };
-            let walked = lister.run(&root);
-            lister.batch.extend(walked.err().map(Err));
-            // The reader may be gone: then nobody waits for this.
-            let _ = lister.flush();
-        });
-        stream::unfold(Some((receiver, walk)), |state| async {
-            let (mut receiver, walk) = state?;
-            if let Some(batch) = receiver.recv().await {
-                return Some((batch, Some((receiver, walk))));
-            }
-            let e = walk.await.err()?;
-            let error = Error::new(ErrorKind::Other, "a listing did not end").with_source(e);
-            Some((vec![Err(error)], None))
-        })
-        .flat_map(stream::iter)
-    };
-    Box::pin(stream::once(start).flatten())
+    Box::pin(streaming(2, move |outlet| {
+        let mut lister = Lister { cx: &cx, prefix: &prefix, batch: Vec::new(), outlet };
+        let walked = lister.run(&root);
+        lister.flush()?;
+        walked
+    }))
 }
 
 struct Lister<'a> {
     cx: &'a Context,
     prefix: &'a str,
-    batch: Batch,
-    sender: mpsc::Sender<Batch>,
+    batch: Vec<Listed>,
+    outlet: &'a Outlet<Listed>,
 }
 
 impl Lister<'_> {
@@ -88,7 +65,7 @@ impl Lister<'_> {
             },
             Entry::Strange => Listed::Foreign(path.to_owned()),
         };
-        self.batch.push(Ok(listed));
+        self.batch.push(listed);
         if self.batch.len() >= BATCH {
             self.cx.check()?;
             self.flush()?;
@@ -97,10 +74,7 @@ impl Lister<'_> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        let batch = std::mem::take(&mut self.batch);
-        self.sender
-            .blocking_send(batch)
-            .map_err(|_| Error::new(ErrorKind::Cancelled, "the listing was dropped"))
+        self.outlet.put(std::mem::take(&mut self.batch))
     }
 }
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::error::{ErrorKind, Result};
 use crate::sink::{Body, Listed, ObjectName, Sink};
+use crate::testing::ManualClock;
 
 /// Checks every promise of [`Sink`] against sinks that `make` gives, each empty and its own.
 ///
@@ -27,6 +28,7 @@ where
     races(make().await).await;
     names_and_prefixes(&*make().await).await;
     deletion(&*make().await).await;
+    sweeping(make().await).await;
     many(&*make().await).await;
     cancellation(&*make().await).await;
 }
@@ -216,6 +218,35 @@ async fn deletion(sink: &dyn Sink) {
     assert_eq!(neighbour, b"b"[..]);
 }
 
+async fn sweeping(sink: Arc<dyn Sink>) {
+    let cx = Context::new();
+    assert_eq!(good(sink.sweep(&cx).await, "an empty sink is swept"), 0);
+    let stop = CancellationToken::new();
+    let sweeper = tokio::spawn({
+        let (sink, stop) = (Arc::clone(&sink), stop.clone());
+        async move {
+            let mut rounds = 0;
+            while !stop.is_cancelled() || rounds == 0 {
+                let swept = good(sink.sweep(&Context::new()).await, "a sweep beside writers");
+                assert_eq!(swept, 0, "a living writer is left alone");
+                rounds += 1;
+            }
+        }
+    });
+    for number in 0..50 {
+        put(&*sink, &format!("swept/{number}"), &pattern(100_000)).await;
+    }
+    stop.cancel();
+    if let Err(e) = sweeper.await {
+        panic!("a sweep beside writers: {e}");
+    }
+    let clock = ManualClock::new(cx.now());
+    clock.advance(std::time::Duration::from_hours(24 * 400));
+    let later = cx.with_clock(Arc::new(clock));
+    assert_eq!(good(sink.sweep(&later).await, "a sweep"), 0, "every writer has cleaned up");
+    assert_eq!(listed(&*sink, "").await.len(), 50, "a sweep removes no object, however old");
+}
+
 async fn many(sink: &dyn Sink) {
     for number in 0..1_000_u64 {
         put(sink, &format!("many/{}/{number:04}", number % 7), &number.to_be_bytes()).await;
@@ -238,6 +269,7 @@ async fn cancellation(sink: &dyn Sink) {
     assert_eq!(kind(sink.get(&cx, &there, None).await, promise), ErrorKind::Cancelled);
     assert_eq!(kind(sink.head(&cx, &there).await, promise), ErrorKind::Cancelled);
     assert_eq!(kind(sink.delete(&cx, &there).await, promise), ErrorKind::Cancelled);
+    assert_eq!(kind(sink.sweep(&cx).await, promise), ErrorKind::Cancelled);
     let list: Result<Vec<_>> = sink.list(&cx, "").try_collect().await;
     assert_eq!(kind(list, promise), ErrorKind::Cancelled);
     assert_eq!(listed(sink, "").await.into_keys().collect::<Vec<_>>(), ["cancel/there"]);

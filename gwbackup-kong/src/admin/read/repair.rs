@@ -31,7 +31,7 @@ pub(super) async fn run(reader: &Reader) -> Result<()> {
             break;
         }
         let parents: Vec<Thing> = missing.keys().copied().collect();
-        let there: HashSet<Thing> = add(reader, parents).await?;
+        let there: HashSet<Thing> = add(reader, parents, false).await?;
         let orphans: HashSet<Thing> = missing
             .iter()
             .filter(|(parent, _)| !there.contains(parent))
@@ -41,7 +41,7 @@ pub(super) async fn run(reader: &Reader) -> Result<()> {
             continue;
         }
         withdraw(reader, &orphans).await?;
-        add(reader, orphans.into_iter().collect()).await?;
+        add(reader, orphans.into_iter().collect(), true).await?;
         let still = reader.ledger().missing();
         dangling.extend(missing.into_keys().filter(|parent| still.contains_key(parent)));
     }
@@ -49,7 +49,9 @@ pub(super) async fn run(reader: &Reader) -> Result<()> {
 }
 
 /// Reads things by their ids; those that are there.
-async fn add(reader: &Reader, things: Vec<Thing>) -> Result<HashSet<Thing>> {
+///
+/// Such as were read before are known by their names already.
+async fn add(reader: &Reader, things: Vec<Thing>, anew: bool) -> Result<HashSet<Thing>> {
     let connections = reader.admin.0.config.connections.into();
     let found: Vec<(Thing, Option<Resource>)> = stream::iter(things)
         .map(async |thing| Ok::<_, Error>((thing, look(reader, thing).await?)))
@@ -63,7 +65,8 @@ async fn add(reader: &Reader, things: Vec<Thing>) -> Result<HashSet<Thing>> {
         there.insert(thing);
         let tagged = reader.is_tagged(&resource.document);
         let links = if tagged { reader.links(&resource) } else { Vec::new() };
-        reader.ledger().read(thing, links);
+        let names = if tagged && !anew { reader.names(&resource) } else { Vec::new() };
+        reader.ledger().read(thing, links, &names);
         if tagged {
             given.push(Captured::Resource(resource));
         }
@@ -113,14 +116,17 @@ async fn report(reader: &Reader, dangling: &HashSet<Thing>) -> Result<()> {
             }
         }
     }
-    let gaps = torn.into_iter().map(|(child, parent)| {
-        let detail = format!("it needs {parent}, which came or went while it was read");
-        Captured::Gap(Gap {
-            kind: Some(child.kind),
-            under: Some(child.id),
-            cause: Cause::Torn,
-            detail,
-        })
+    let needs = |parent| format!("it needs {parent}, which came or went while it was read");
+    let mut torn: BTreeMap<Key, String> =
+        torn.into_iter().map(|(child, parent)| (child, needs(parent))).collect();
+    let doubled = reader.ledger().doubled().to_vec();
+    for thing in doubled {
+        let detail = "a name moved to it from another while they were read";
+        torn.extend(key(reader, thing)?.map(|key| (key, detail.to_owned())));
+    }
+    let gaps = torn.into_iter().map(|(key, detail)| {
+        let (kind, under, cause) = (Some(key.kind), Some(key.id), Cause::Torn);
+        Captured::Gap(Gap { kind, under, cause, detail })
     });
     reader.send(gaps.collect()).await
 }

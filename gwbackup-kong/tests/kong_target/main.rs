@@ -1,0 +1,13 @@
+//! A Kong node as a target, against the double.
+
+#![allow(
+    unreachable_pub,
+    unnameable_types,
+    clippy::unwrap_used,
+    reason = "a failure here fails the test"
+)]
+
+mod bench;
+mod conformance;
+mod failures;
+mod whole;
