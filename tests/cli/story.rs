@@ -36,7 +36,7 @@ fn a_gateway_is_lost_and_comes_back() {
         .run(&["plan", first, "--onto", "kong.yml", "--out", "plan.json", "--json"])
         .ends(0)
         .json();
-    assert_eq!(plan["steps"].as_array().unwrap().len(), 104);
+    assert_eq!(plan["steps"].as_array().unwrap().len(), 103);
     assert!(!world.path("kong.yml").exists());
     let done = world
         .run(&[

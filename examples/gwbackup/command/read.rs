@@ -160,12 +160,12 @@ pub(crate) async fn export(session: &Session, arguments: Export) -> Result<Outco
         return Outcome::new(&result, format!("would write {}\n", path.display()));
     }
     let left_out = match &out {
-        None => write(&backup, &view, format, std::io::stdout()).await?,
+        None => write(session, &backup, &view, format, std::io::stdout()).await?,
         Some(path) => {
             let file = std::io::BufWriter::new(new_file(path)?);
             // Half a file must not be taken for a whole one.
             let remove = |_: &Error| drop(std::fs::remove_file(path));
-            write(&backup, &view, format, file).await.inspect_err(remove)?
+            write(session, &backup, &view, format, file).await.inspect_err(remove)?
         }
     };
     for (what, number) in &left_out {
@@ -181,6 +181,7 @@ pub(crate) async fn export(session: &Session, arguments: Export) -> Result<Outco
 
 /// Writes the file; what the format has no place for, and how much of it there is.
 async fn write(
+    session: &Session,
     backup: &BackupInfo,
     view: &BackupView,
     format: ExportFormat,
@@ -195,13 +196,16 @@ async fn write(
         }
         ExportFormat::Jsonl => view.export(JsonLines, out).await?,
         #[cfg(feature = "kong")]
-        ExportFormat::Kong | ExportFormat::Deck => return declarative(backup, view, format, out).await,
+        ExportFormat::Kong | ExportFormat::Deck => {
+            return declarative(session, backup, view, format, out).await;
+        }
     }
     Ok(BTreeMap::new())
 }
 
 #[cfg(feature = "kong")]
 async fn declarative(
+    session: &Session,
     backup: &BackupInfo,
     view: &BackupView,
     format: ExportFormat,
@@ -209,13 +213,14 @@ async fn declarative(
 ) -> Result<BTreeMap<String, u64>> {
     use gwbackup::kong::Export;
     let details = backup.details();
-    let deck = format == ExportFormat::Deck;
-    let mut export = if deck { Export::deck() } else { Export::kong() };
-    if details.product.starts_with("Kong") {
-        export = export.version(&details.version).read_at(backup.manifest().started_at);
-    } else {
-        export = export.only_kong();
-    }
+    let mut export = match format {
+        ExportFormat::Deck => Export::deck().counted_from(session.cx.now()),
+        _ => Export::kong().counted_from(backup.manifest().started_at),
+    };
+    export = match details.product.starts_with("Kong") {
+        true => export.version(&details.version),
+        false => export.only_kong(),
+    };
     view.export(export.clone(), out).await?;
     Ok(export.left_out())
 }

@@ -55,7 +55,7 @@ pub struct Export {
     /// Whether a kind that the table does not know may be one of Kong's.
     custom: bool,
     format_version: &'static str,
-    read_at: Option<Timestamp>,
+    counted_from: Option<Timestamp>,
     left_out: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
@@ -79,7 +79,7 @@ impl Export {
             deck: false,
             custom: true,
             format_version: FORMAT_VERSION,
-            read_at: None,
+            counted_from: None,
             left_out: Arc::default(),
         }
     }
@@ -108,10 +108,11 @@ impl Export {
         self
     }
 
-    /// The entities were read at this moment, from which on a `ttl` counts.
+    /// The moment from which on a `ttl` in seconds counts: when the entities were read, or when decK
+    /// is to write them. Without it every `ttl` stays as it is.
     #[must_use]
-    pub fn read_at(mut self, moment: Timestamp) -> Self {
-        self.read_at = Some(moment);
+    pub fn counted_from(mut self, moment: Timestamp) -> Self {
+        self.counted_from = Some(moment);
         self
     }
 
@@ -200,12 +201,12 @@ impl Export {
     }
 
     fn time_to_live(&self, members: &mut Map) {
-        let Some(read_at) = self.read_at.map(Timestamp::as_second) else { return };
+        let Some(from) = self.counted_from.map(Timestamp::as_second) else { return };
         let Some(Node::Token(ttl)) = get(members, "ttl") else { return };
         let Ok(ttl) = ttl.parse::<i64>() else { return };
-        let moment = if ttl <= MAX_TTL { read_at.saturating_add(ttl) } else { ttl };
+        let moment = if ttl <= MAX_TTL { from.saturating_add(ttl) } else { ttl };
         // One that has expired gets the shortest time there is.
-        let ttl = if self.deck { moment.saturating_sub(read_at).max(1) } else { moment };
+        let ttl = if self.deck { moment.saturating_sub(from).max(1) } else { moment };
         set(members, "ttl", Node::Token(ttl.to_string().into()));
     }
 }

@@ -17,7 +17,10 @@ pub fn deck() -> Option<&'static Path> {
 /// Builds a program of a Go module, which takes a moment when it is built already.
 fn go_install(name: &str, package: &str) -> PathBuf {
     let peers = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers");
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(name);
+    // From the provider's own tests, or from those of the whole.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let modules = ["tests/peers", "gwbackup-kong/tests/peers"].map(|path| root.join(path));
+    let module = modules.iter().find(|path| path.is_dir()).expect("a pinned module").join(name);
     let built = Command::new("go")
         .args(["install", "-buildvcs=false", package])
         .env("GOBIN", &peers)
