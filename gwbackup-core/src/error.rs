@@ -67,6 +67,7 @@ struct Inner {
     subject: Option<String>,
     help: Option<String>,
     retry: Retry,
+    newer: bool,
     source: Option<BoxError>,
 }
 
@@ -83,6 +84,7 @@ impl Error {
             subject: None,
             help: None,
             retry,
+            newer: false,
             source: None,
         }))
     }
@@ -97,6 +99,13 @@ impl Error {
         Self::new(ErrorKind::Corrupt, message)
     }
 
+    /// `Corrupt` as far as this version can tell: a later one wrote it. `message` says so.
+    pub(crate) fn newer(message: impl Into<String>) -> Self {
+        let mut error = Self::corrupt(message).help("update this program and try again");
+        error.0.newer = true;
+        error
+    }
+
     /// Shorthand for [`ErrorKind::Refused`].
     pub fn refused(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Refused, message)
@@ -107,6 +116,12 @@ impl Error {
     pub fn on(mut self, subject: impl fmt::Display) -> Self {
         self.0.subject = Some(subject.to_string());
         self
+    }
+
+    /// What it happened to, unless whoever saw it closer has named that.
+    #[must_use]
+    pub(crate) fn or_on(self, subject: impl fmt::Display) -> Self {
+        if self.0.subject.is_some() { self } else { self.on(subject) }
     }
 
     /// What the reader should do next.
@@ -138,6 +153,12 @@ impl Error {
     /// Whether calling again can help.
     pub fn retry(&self) -> Retry {
         self.0.retry
+    }
+
+    /// Whether a later version of this library wrote what was met. Such a thing is whole, and only
+    /// that version may judge, mend or remove it.
+    pub fn is_newer(&self) -> bool {
+        self.0.newer
     }
 
     /// What happened, without subject and source.

@@ -33,7 +33,7 @@ pub struct Failure {
     pub copy: String,
     /// The object, or the backup.
     pub object: String,
-    /// `missing`, `damaged`, `key`, `unavailable` or `other`.
+    /// `missing`, `damaged`, `newer`, `key`, `unavailable` or `other`.
     pub kind: String,
     /// What was found.
     pub detail: String,
@@ -83,9 +83,9 @@ pub(crate) async fn run(
                         kind: kind.to_owned(),
                         detail: e.message().to_owned(),
                     });
-                    // A copy that does not answer, or a key that is not here, says nothing about
-                    // what lies there.
-                    if matches!(kind, "unavailable" | "key" | "other") {
+                    // A copy that does not answer, a key that is not here, or what only a newer
+                    // version can read, says nothing about what lies there.
+                    if !matches!(kind, "missing" | "damaged") {
                         continue;
                     }
                     let detail = Some(e.to_string());
@@ -126,6 +126,7 @@ async fn record(
 
 fn kind_of(error: &Error) -> &'static str {
     match error.kind() {
+        _ if error.is_newer() => "newer",
         ErrorKind::NotFound => "missing",
         ErrorKind::Corrupt => "damaged",
         ErrorKind::KeyUnavailable => "key",
@@ -152,10 +153,7 @@ async fn one(
     match depth {
         Depth::Manifest => Ok(()),
         Depth::Checksum => vault.fetch(cx, sink, archive).await.map(drop),
-        Depth::Full => full(vault, cx, sink, &found).await.map_err(|e| match e.subject() {
-            Some(_) => e,
-            None => e.on(&name),
-        }),
+        Depth::Full => full(vault, cx, sink, &found).await.map_err(|e| e.or_on(&name)),
     }
 }
 

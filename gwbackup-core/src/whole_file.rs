@@ -102,7 +102,7 @@ impl FileGateway {
     }
 
     fn named(&self, error: Error) -> Error {
-        if error.subject().is_some() { error } else { error.on(self.address()) }
+        error.or_on(self.address())
     }
 }
 

@@ -21,6 +21,7 @@ mod api;
 mod checks;
 mod config;
 mod custom;
+mod declarative;
 mod faults;
 mod kinds;
 mod list;
@@ -30,6 +31,7 @@ mod pem;
 mod reply;
 mod schema;
 mod secret;
+mod seed;
 mod server;
 mod store;
 mod validate;
@@ -47,6 +49,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub use faults::{Asked, Edit, Fault};
+pub use seed::Sizes;
 pub use server::{Call, Traffic};
 
 use faults::Trouble;
@@ -184,6 +187,44 @@ impl KongDouble {
             rows.map(|(id, row)| parse(node.render(kind, id, row))).collect()
         };
         node.kinds().map(|kind| (kind.path.to_owned(), entities(kind))).collect()
+    }
+
+    /// Adds a state: the JSON that [`state`](Self::state) shows, with hashes as they are and `ttl`
+    /// as seconds left, or a declarative file, which is taken as [`import`](Self::import) and, on a
+    /// node without a database, `POST /config` take it. Fails with `Invalid` and names the
+    /// collection that is refused.
+    pub fn load(&self, text: &str) -> Result<()> {
+        let mut node = self.shared.node();
+        match serde_json::from_str(text) {
+            Ok(Value::Object(state)) if !state.contains_key("_format_version") => {
+                node.take_state(&state)
+            }
+            _ if node.mode == Mode::Database => node.import(text),
+            _ => node.load_file(text),
+        }
+    }
+
+    /// Adds this many entities, the same for the same seed and sizes. A million take seconds.
+    pub fn generate(&self, sizes: &Sizes) -> Result<()> {
+        self.shared.node().generate(sizes)
+    }
+
+    /// Does what `kong config db_import FILE` does with this text: creates and replaces entities,
+    /// deletes none, keeps hashes as they are under `_transform: false`, forgets expiry. Workers
+    /// still go by the old password of a credential until something touches it or the cache is
+    /// emptied. Fails with `Invalid`.
+    pub fn import(&self, text: &str) -> Result<()> {
+        self.shared.node().import(text)
+    }
+
+    /// What `kong config db_export` writes; of a node without a database, what `GET /config` shows.
+    pub fn export(&self) -> String {
+        self.shared.node().export()
+    }
+
+    /// Whether the node's workers let this user in by basic authentication.
+    pub fn lets_in(&self, username: &str, password: &str) -> bool {
+        self.shared.node().lets_in(username, password)
     }
 
     /// The ids that the node gives to the next entities that come without one, in this order.

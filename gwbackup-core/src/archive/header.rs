@@ -57,8 +57,7 @@ impl Header {
         }
         let format = u16::from_be_bytes(fields.take());
         if format > FORMAT {
-            return Err(Error::corrupt("the archive was written by a newer version")
-                .help("read it with the version that wrote it, or a later one"));
+            return Err(Error::newer("the archive was written by a newer version"));
         }
         let length = u16::from_be_bytes(fields.take());
         let [suite, log2_chunk, kind, zero] = fields.take();

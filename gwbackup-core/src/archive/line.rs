@@ -191,7 +191,7 @@ pub(crate) fn read(line: &[u8], secrets: Option<&[u8]>) -> Result<Line> {
     })?;
     let key = Key::new(Kind::new(&read.kind)?, Id::new(&read.id)?);
     if let Some(need) = read.need.first() {
-        return Err(Error::corrupt(format!("written by a newer version (needs {need})")).on(&key));
+        return Err(Error::newer(format!("written by a newer version (needs {need})")).on(&key));
     }
     if read.gone {
         return Ok(Line::Gone(key));

@@ -135,7 +135,7 @@ impl Footer {
         match u32::from_be_bytes([v0, v1, v2, v3]) {
             PAYLOAD_VERSION => {}
             0 => return Err(malformed()),
-            _ => return Err(Error::corrupt("the archive was written by a newer version")),
+            _ => return Err(Error::newer("the archive was written by a newer version")),
         }
         Ok(Self { index: u64::from_be_bytes(*index), length: u64::from_be_bytes(*length) })
     }

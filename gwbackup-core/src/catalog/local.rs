@@ -125,7 +125,7 @@ impl FileAnchor {
         tokio::task::spawn_blocking(move || work(&memory))
             .await
             .map_err(|_| Error::new(ErrorKind::Other, "the local state was not written"))?
-            .map_err(|e| if e.subject().is_some() { e } else { e.on(subject) })
+            .map_err(|e| e.or_on(subject))
     }
 }
 

@@ -327,7 +327,7 @@ impl Inner {
                 Ok(Some(bytes)) => match self.scribe.read(bytes, seq) {
                     Ok(event) => Cell::Event(Arc::new(event)),
                     // Skipping what a newer version wrote would hide it for good.
-                    Err(e) if e.advice().is_some() => return Err(e.on(&name)),
+                    Err(e) if e.is_newer() => return Err(e.on(&name)),
                     Err(_) => Cell::Junk,
                 },
                 Err(e) if e.kind() == ErrorKind::Corrupt => Cell::Junk,
@@ -409,7 +409,7 @@ impl Inner {
                         chain.note(Problem::Broken(seq));
                         return unbroken(chain).and(Err(Error::corrupt("the log is broken")));
                     }
-                    Err(e) if e.advice().is_some() => return Err(e),
+                    Err(e) if e.is_newer() => return Err(e.on(name(seq)?)),
                     Err(_) => {
                         if !chain.skip() {
                             chain.note(Problem::Squatted(seq));

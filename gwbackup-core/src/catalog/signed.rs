@@ -242,7 +242,7 @@ impl SignedFile {
             Some(version)
                 if version > FORMAT || head.format > FORMAT || !head.requires.is_empty() =>
             {
-                return Err(newer(kind));
+                return Err(Error::newer("written by a newer version").on(kind));
             }
             _ => return Err(Error::corrupt("the document is of another kind").on(kind)),
         }
@@ -302,10 +302,6 @@ fn message(kind: FileKind, line: &[u8]) -> Vec<u8> {
 fn signature_line(signatures: Vec<SignatureEntry>) -> Result<Vec<u8>> {
     serde_json::to_vec(&SignatureLine { signatures })
         .map_err(|_| Error::invalid("the signatures cannot be written"))
-}
-
-fn newer(kind: &str) -> Error {
-    Error::corrupt("written by a newer version").on(kind).help("update this program and try again")
 }
 
 /// The parser's own text would quote what it read.

@@ -150,7 +150,8 @@ impl Rules {
             for (spec, parts) in specs.iter().zip(parts) {
                 if spec.at.is_empty() {
                     handles.insert(spec.name.clone(), resource.key.id.last().into_owned());
-                } else if let Some(parts) = parts.into_iter().collect::<Option<Vec<_>>>() {
+                } else if parts.iter().any(Option::is_some) {
+                    let parts: Vec<_> = parts.into_iter().map(Option::unwrap_or_default).collect();
                     handles.insert(spec.name.clone(), parts.join("\0"));
                 }
             }
@@ -268,6 +269,50 @@ impl Rules {
         found
     }
 
+    /// Pointers of the values that cannot be sent back as they were read; a null is none.
+    pub fn unreadable(&self, resource: &Resource) -> Vec<String> {
+        let mut found = Vec::new();
+        self.values(resource, |at, token, member| {
+            let is_unreadable = match member {
+                Member::Unreadable => token != "null",
+                Member::UnreadableIf { prefix } => {
+                    token.starts_with('"') && decode(token).starts_with(prefix.as_str())
+                }
+                _ => false,
+            };
+            if is_unreadable {
+                found.push(at.to_owned());
+            }
+        });
+        found
+    }
+
+    /// Pointers of the hashes that are salted, each with the reference by whose id it is.
+    pub(crate) fn salted(&self, resource: &Resource) -> Vec<(String, Reference)> {
+        let mut found = Vec::new();
+        let references = std::cell::LazyCell::new(|| self.references(resource));
+        self.values(resource, |at, token, member| {
+            if let Member::Salted { by } = member
+                && token != "null"
+            {
+                let salt = references.iter().find(|reference| reference.at.pointer == *by);
+                found.extend(salt.map(|reference| (at.to_owned(), reference.clone())));
+            }
+        });
+        found
+    }
+
+    /// Calls `f` with pointer, token and rule of each value that a rule names.
+    fn values(&self, resource: &Resource, mut f: impl FnMut(&str, &str, &Member)) {
+        let Some(compiled) = self.compiled(&resource.key.kind) else { return };
+        let text = resource.document.as_str();
+        compiled.members.visit(text, |hit| {
+            for rule in hit.rules {
+                f(hit.pointer, &text[hit.value.clone()], &compiled.spec.members[*rule].is);
+            }
+        });
+    }
+
     /// Whether this resource comes into being without being created.
     pub fn is_fixed(&self, key: &Key) -> bool {
         self.spec(&key.kind).is_some_and(|spec| spec.presence.is_fixed(&key.id.last()))
@@ -367,6 +412,12 @@ mod tests {
             unique: Within::Gateway,
             by_server: false,
         });
+        spec.handles.push(HandleSpec {
+            name: HandleName::known("place"),
+            at: vec!["/host".into(), "/service/id".into()],
+            unique: Within::Gateway,
+            by_server: false,
+        });
         let rule = |at: &str, is| MemberRule { at: at.into(), is };
         spec.members = vec![
             rule("/updated", Member::Volatile),
@@ -420,9 +471,14 @@ mod tests {
         let handles = rules.handles(&Handles::new(), &r);
         assert_eq!(handles[&HandleName::id()], "r1");
         assert_eq!(handles[&HandleName::known("name")], "n");
+        assert_eq!(handles[&HandleName::known("place")], "\0s1");
         let references = rules.references(&r);
         assert_eq!(references.len(), 1);
         assert_eq!(references[0].at, Place::value("/service/id"));
-        assert!(rules.references(&resource(r#"{"service":null}"#)).is_empty());
+        let global = resource(r#"{"service":null,"host":"h"}"#);
+        assert!(rules.references(&global).is_empty());
+        assert_eq!(rules.handles(&Handles::new(), &global)[&HandleName::known("place")], "h\0");
+        let nowhere = rules.handles(&Handles::new(), &resource(r#"{"service":null}"#));
+        assert_eq!(nowhere.len(), 1, "{nowhere:?}");
     }
 }

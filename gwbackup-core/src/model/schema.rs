@@ -92,8 +92,9 @@ impl KindSpec {
 pub struct HandleSpec {
     /// Its name.
     pub name: HandleName,
-    /// JSON pointers to the members that hold it, joined by a zero byte when several. Empty: the
-    /// last segment of the key's id.
+    /// JSON pointers to the members that hold it, joined by a zero byte when several, of which one
+    /// that is not there counts as empty text (a plugin of no route). No pointer: the last segment
+    /// of the key's id.
     #[serde(default)]
     pub at: Vec<String>,
     /// Where it is unique.
@@ -232,6 +233,17 @@ pub enum Member {
     Secret,
     /// The vendor gives out something that cannot be sent back (a hash): compared, never written.
     Unreadable,
+    /// The same, but only of a text that begins so.
+    UnreadableIf {
+        /// The beginning.
+        prefix: String,
+    },
+    /// A hash that is salted with the id of what a reference names: worth nothing where that has
+    /// another id, so never written there.
+    Salted {
+        /// Pointer to the reference.
+        by: String,
+    },
     /// Absent means this value.
     Default(serde_json::Value),
     /// An array whose order means nothing.

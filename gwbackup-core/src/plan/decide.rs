@@ -293,6 +293,9 @@ impl<'a> Decider<'a> {
                 word(why)
             )));
         }
+        if let Some((_, why)) = self.unsendable(resource).into_iter().next() {
+            return Err(Decision::CannotRestore(why));
+        }
         Ok(Action::Create)
     }
 
@@ -353,9 +356,10 @@ impl<'a> Decider<'a> {
             let places = self.sides.rules.members(resource, wanted);
             fields.iter().find(|field| places.iter().any(|place| inside(field, place)))
         };
-        if let Some(field) = hit(|m| *m == Member::Unreadable) {
-            let why = format!("the value at {} cannot be sent back: make it by hand", field.at);
-            return Err(Decision::CannotRestore(why));
+        let mut unsendable = self.unsendable(resource);
+        let differs = |at: &String| fields.iter().any(|field| inside(field, at));
+        if let Some(n) = unsendable.iter().position(|(at, _)| differs(at)) {
+            return Err(Decision::CannotRestore(unsendable.swap_remove(n).1));
         }
         let immutable = hit(|m| *m == Member::Immutable);
         if immutable.is_none() && spec.verbs.update && self.options.existing != Existing::Replace {
@@ -363,7 +367,10 @@ impl<'a> Decider<'a> {
         }
         let can_replace = spec.verbs.create && spec.verbs.delete && spec.replace != Replace::Never;
         match (immutable, can_replace) {
-            (_, true) => Ok(Action::Replace),
+            (_, true) => match unsendable.into_iter().next() {
+                Some((_, why)) => Err(Decision::CannotRestore(why)),
+                None => Ok(Action::Replace),
+            },
             (Some(field), false) => {
                 let why = format!("{} cannot be changed once it exists", field.at);
                 Err(Decision::CannotRestore(why))
@@ -373,6 +380,25 @@ impl<'a> Decider<'a> {
                 Err(Decision::CannotRestore("the vendor offers no way to change it".to_owned()))
             }
         }
+    }
+
+    /// Places whose values must not be written, with the reason.
+    fn unsendable(&self, resource: &Resource) -> Vec<(String, String)> {
+        let Sides { rules, desired, .. } = self.sides;
+        let unreadable = rules.unreadable(resource).into_iter().map(|at| {
+            let why = format!("the value at {at} cannot be sent back: make it by hand");
+            (at, why)
+        });
+        let salted = rules.salted(resource).into_iter().filter_map(|(at, salt)| {
+            let head = desired.resolve(resource, &salt)?;
+            let there = self.matching.there(&head.key).filter(|there| **there != head.key)?;
+            let why = format!(
+                "the hash at {at} holds for {} alone, which is {there} here: make it by hand",
+                head.key
+            );
+            Some((at, why))
+        });
+        unreadable.chain(salted).collect()
     }
 
     /// A reference to something that is neither in the backup nor in the target.
@@ -442,15 +468,17 @@ impl<'a> Decider<'a> {
 
     fn undo(&self, resource: &Resource, actual: Option<&Resource>, action: Action) -> Undo {
         let Some(spec) = self.sides.rules.spec(&resource.key.kind) else { return Undo::Exact };
+        let unreadable = |actual| self.sides.rules.unreadable(actual).into_iter();
         match (action, actual) {
             (Action::Create | Action::Undelete, _) if !spec.verbs.delete => Undo::Residue,
             (Action::Delete | Action::Replace, Some(actual)) => {
-                let lost: Vec<Place> = actual
+                let mut lost: Vec<Place> = actual
                     .marks
                     .iter()
                     .filter(|mark| matches!(mark.says, Says::Absent(_)))
                     .map(|mark| mark.at.clone())
                     .collect();
+                lost.extend(unreadable(actual).map(Place::value));
                 if !lost.is_empty() {
                     Undo::Lost(lost)
                 } else if is_assigned_by_server(spec) {
@@ -458,6 +486,14 @@ impl<'a> Decider<'a> {
                 } else {
                     Undo::Exact
                 }
+            }
+            (Action::Update, Some(actual)) => {
+                let (new, old) = (&resource.document, &actual.document);
+                let lost: Vec<Place> = unreadable(actual)
+                    .filter(|at| new.get(at) != old.get(at))
+                    .map(Place::value)
+                    .collect();
+                if lost.is_empty() { Undo::Exact } else { Undo::Lost(lost) }
             }
             _ => Undo::Exact,
         }

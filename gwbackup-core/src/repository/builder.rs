@@ -105,7 +105,7 @@ impl RepositoryBuilder {
         let mut vault = opening.open(cx).await?;
         if vault.writable().is_ok() {
             match vault.recover(cx).await {
-                Ok(()) => {}
+                Ok(left) => vault.warnings.extend(left),
                 Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
                 // A medium that cannot be written now can still be read.
                 Err(e) => vault.warnings.push(format!("what a crash left stays for now: {e}")),

@@ -248,7 +248,8 @@ impl Repository {
             for point in committed().filter(regular) {
                 let ended = match self.vault.manifest(cx, point).await {
                     Ok(found) => found.manifest.ended_at,
-                    Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+                    // What is whole must not be passed over for something older.
+                    Err(e) if e.kind() == ErrorKind::Cancelled || e.is_newer() => return Err(e),
                     // As in a list: what cannot be read cannot be restored.
                     Err(_) => continue,
                 };

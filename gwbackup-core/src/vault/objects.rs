@@ -61,12 +61,13 @@ impl Vault {
                 Ok(found) => return Ok(found),
                 Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
                 Err(e) if e.kind() == ErrorKind::NotFound && damage.is_some() => {}
+                Err(_) if damage.as_ref().is_some_and(Error::is_newer) => {}
                 Err(e) => damage = Some(e),
             }
         }
         Err(damage
             .unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no copy answers"))
-            .on(point.visible_name()))
+            .or_on(point.visible_name()))
     }
 
     /// The manifest of a recovery point on one copy. `NotFound`; `Corrupt` when it is not the one
@@ -136,7 +137,7 @@ impl Vault {
         }
         Err(damage
             .unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no copy answers"))
-            .on(&archive.path))
+            .or_on(&archive.path))
     }
 
     /// The same from one copy.

@@ -132,6 +132,9 @@ impl Opening {
                     let why = "this place is no copy of the repository (is the medium mounted?)";
                     (None, Standing::Foreign(why.to_owned()))
                 }
+                Err(e) if e.is_newer() => {
+                    return Err(e.on(format!("{} on {}", CopyMark::name()?, copy.sink)));
+                }
                 Err(e) if e.kind() == ErrorKind::Corrupt => {
                     (None, Standing::Foreign(format!("the mark of this copy is not valid: {e}")))
                 }

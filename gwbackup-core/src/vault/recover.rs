@@ -17,11 +17,20 @@ const GRACE: Duration = Duration::from_hours(24);
 
 impl Vault {
     /// Appends waiting events, completes backups whose manifest was written, and gives up those
-    /// whose time is over. Safe to call at any time and from several machines.
-    pub(crate) async fn recover(&self, cx: &Context) -> Result<()> {
+    /// whose time is over; says what had to stay. Safe to call at any time and from several
+    /// machines.
+    pub(crate) async fn recover(&self, cx: &Context) -> Result<Vec<String>> {
+        let mut left = Vec::new();
         match self.log.fold_pending(cx).await {
-            Ok(_) => {}
-            Err(e) if e.kind() == ErrorKind::Unavailable => return Ok(()),
+            Ok(folded) => {
+                left.extend(
+                    folded
+                        .refused
+                        .iter()
+                        .map(|name| format!("{name}: this is no event that may wait")),
+                );
+            }
+            Err(e) if e.kind() == ErrorKind::Unavailable => return Ok(left),
             Err(e) => return Err(e),
         }
         // A mirror that cannot be written keeps its gap, and is told about elsewhere.
@@ -31,34 +40,42 @@ impl Vault {
             if point.committed.is_some() || point.manifest.is_some() {
                 continue;
             }
-            match point.state(cx.now()) {
-                State::Started => drop(self.complete(cx, point).await?),
-                State::Failed if self.is_over(cx, point) => self.give_up(cx, point).await?,
-                _ => {}
+            let outcome = match point.state(cx.now()) {
+                State::Started => self.complete(cx, point).await.map(drop),
+                State::Failed if self.is_over(cx, point) => self.give_up(cx, point).await,
+                _ => Ok(()),
+            };
+            match outcome {
+                // Its own version completes it, or gives it up.
+                Err(e) if e.is_newer() => left.push(e.to_string()),
+                outcome => outcome?,
             }
         }
-        Ok(())
+        Ok(left)
     }
 
     /// Commits a backup whose manifest stands on a copy with everything that it needs, and brings
-    /// the manifest to the other copies that have the rest.
+    /// the manifest to the other copies that have the rest. False where there is no such manifest;
+    /// an error where only a newer version can tell.
     async fn complete(&self, cx: &Context, point: &RecoveryPoint) -> Result<bool> {
         let found = match self.manifest(cx, point).await {
             Ok(found) => found,
-            Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+            Err(e) if e.kind() == ErrorKind::Cancelled || e.is_newer() => return Err(e),
             Err(_) => return Ok(false),
         };
+        let mut newer = None;
         let mut copies = Vec::new();
         for place in &self.places {
             let whole = match self.complete_on(cx, place, &found).await {
                 Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
                 outcome => outcome,
             };
-            let (ok, detail) = (whole.is_ok(), whole.err().map(|e| e.to_string()));
+            let (ok, detail) = (whole.is_ok(), whole.as_ref().err().map(ToString::to_string));
             copies.push(CopyResult { copy: place.id.to_string(), ok, detail });
+            newer = whole.err().filter(Error::is_newer).or(newer);
         }
         if copies.iter().all(|copy| !copy.ok) {
-            return Ok(false);
+            return newer.map_or(Ok(false), Err);
         }
         let mut facts = point.facts.clone();
         facts.capture = Some(found.manifest.capture);

@@ -20,8 +20,10 @@ pub(super) struct Request<'a> {
     /// As it stands in the request, percent signs and all.
     pub(super) path: &'a str,
     pub(super) query: &'a str,
-    /// The body is a form, not JSON.
+    /// The body is said to be a form.
     pub(super) form: bool,
+    /// The body is said to be JSON.
+    pub(super) json: bool,
     pub(super) body: &'a [u8],
 }
 
@@ -332,7 +334,7 @@ impl Node {
             return Ok(unavailable("Kong is configured to not use a database"));
         }
         match method {
-            "GET" => Ok(self.export()),
+            "GET" => Ok(self.config_file()),
             "POST" => self.load(request),
             _ => Ok(Reply::method_not_allowed()),
         }

@@ -114,6 +114,16 @@ impl Node {
         names
     }
 
+    /// Whether a basic-auth credential has this password, as far as workers know.
+    pub(super) fn lets_in(&self, username: &str, password: &str) -> bool {
+        let Some(kind) = Kind::of_schema("basicauth_credentials") else { return false };
+        let Some(id) = self.store.find(kind, "username", username) else { return false };
+        let data = self.store.get(kind, id).map(Row::data).unwrap_or_default();
+        let consumer = super::store::parent(&data, "consumer").unwrap_or_default().to_string();
+        let stored = self.cached.get(&id.to_string()).or_else(|| data.get("password"));
+        stored.is_some_and(|hash| *hash == super::secret::basic_auth(password, &consumer))
+    }
+
     /// The entity as an answer, or 404.
     pub(super) fn show(&self, kind: &'static Kind, id: Uuid, status: u16) -> Reply {
         match self.store.get(kind, id) {

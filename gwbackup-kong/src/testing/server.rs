@@ -205,12 +205,14 @@ async fn perform(shared: &Shared, request: hyper::Request<Incoming>) -> Option<R
     let Ok(body) = body.map(http_body_util::Collected::to_bytes) else {
         return Some(Reply::too_large());
     };
-    let form = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or_default();
     let request = Request {
         method,
         path: head.uri.path(),
         query: head.uri.query().unwrap_or_default(),
-        form: form.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")),
+        form: kind.starts_with("application/x-www-form-urlencoded"),
+        json: kind.starts_with("application/json"),
         body: &body,
     };
     let reply = shared.node().handle(&request);
@@ -241,7 +243,7 @@ fn before(shared: &Shared, method: &str, path: &str) -> Option<Fault> {
 pub(super) fn perform_directly(node: &mut Node, method: &str, path: &str, body: &Value) -> Reply {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let text = if body.is_null() { String::new() } else { body.to_string() };
-    node.handle(&Request { method, path, query, form: false, body: text.as_bytes() })
+    node.handle(&Request { method, path, query, form: false, json: true, body: text.as_bytes() })
 }
 
 fn response(reply: Reply) -> Response<Full<Bytes>> {

@@ -24,6 +24,15 @@ pub(super) enum Write {
     Change(Uuid),
 }
 
+/// Who sends an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// A client of the Admin API: secrets are hashed, and what a certificate does not list is gone.
+    Api,
+    /// A declarative file, which may hold secrets as hashes.
+    File { hashes: bool },
+}
+
 /// What is stored beside an entity's own members.
 struct Beside {
     ttl: Option<i64>,
@@ -31,12 +40,23 @@ struct Beside {
 }
 
 impl Node {
-    /// Stores an entity as the Admin API does. Secrets that are sent are hashed.
+    /// Stores an entity as the Admin API does.
     pub(super) fn write(
         &mut self,
         kind: &'static Kind,
         write: Write,
+        body: Data,
+    ) -> Result<Uuid, Reply> {
+        self.write_as(kind, write, body, Way::Api)
+    }
+
+    /// Stores an entity.
+    pub(super) fn write_as(
+        &mut self,
+        kind: &'static Kind,
+        write: Write,
         mut body: Data,
+        way: Way,
     ) -> Result<Uuid, Reply> {
         let secret = match kind.schema {
             "basicauth_credentials" => body.get("password").is_some_and(|sent| !sent.is_null()),
@@ -59,7 +79,8 @@ impl Node {
         if let Some(key) = self.store.conflict(kind, id, &data) {
             return Err(Reply::unique(key));
         }
-        if secret || (!changes && kind.schema == "oauth2_credentials") {
+        let secret = secret || (!changes && kind.schema == "oauth2_credentials");
+        if secret && way != (Way::File { hashes: true }) {
             self.hash(kind, &mut data);
         }
         let kept = self.store.get(kind, id).and_then(|row| row.expires).filter(|_| changes);
@@ -69,7 +90,9 @@ impl Node {
         match beside.snis {
             Some(names) => self.set_snis(id, &names),
             // What a PUT does not send is gone.
-            None if kind.schema == "certificates" && !changes => self.set_snis(id, &[]),
+            None if kind.schema == "certificates" && !changes && way == Way::Api => {
+                self.set_snis(id, &[]);
+            }
             None => {}
         }
         Ok(id)

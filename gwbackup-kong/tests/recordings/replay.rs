@@ -2,13 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
+use gwbackup_core::testing::ManualClock;
 use gwbackup_kong::testing::KongDouble;
 use reqwest::{Client, Method};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::compare::{MadeUp, difference};
+use crate::fresh::Names;
 
 /// Requests and their answers, in the order in which they were made.
 pub(crate) struct Recording {
@@ -45,18 +48,31 @@ impl Replay {
     pub(crate) async fn start(db_less: bool) -> Self {
         let builder = KongDouble::builder();
         let builder = if db_less { builder.db_less() } else { builder };
-        Self {
+        // The moment of the recording: what it shows with an expiry has not expired.
+        let clock = ManualClock::new("2026-11-20T13:49:40Z".parse().unwrap());
+        let builder = builder.clock(Arc::new(clock));
+        let mut replay = Self {
             kong: builder.start().await.unwrap(),
             client: Client::new(),
             made_up: MadeUp::default(),
             snis: HashMap::new(),
             seen: HashSet::new(),
-        }
+        };
+        replay.note_snis(&Recording::read("01-create"), &Recording::read("02-lists-full"));
+        replay
+    }
+
+    /// Expects recordings under other names.
+    pub(crate) fn renamed(mut self, names: &Names) -> Self {
+        self.snis.clear();
+        let read = |file| names.rename(&Recording::read(file));
+        self.note_snis(&read("01-create"), &read("02-lists-full"));
+        self.made_up.learn_hashes();
+        self
     }
 
     /// Makes every request of a recording and compares the answers.
     pub(crate) async fn run(&mut self, recording: &Recording) -> Vec<Wrong> {
-        self.note_snis();
         let mut wrong = Vec::new();
         for (number, exchange) in recording.exchanges.iter().enumerate() {
             if let Some(why) = self.exchange(exchange).await {
@@ -75,6 +91,9 @@ impl Replay {
         self.kong.next_ids(ids);
         let mut sent = request["body"].clone();
         self.made_up.rewrite(&mut sent);
+        if sent["config"] == "<the text of 12-export.yml>" {
+            sent["config"] = text("12-export.yml").into();
+        }
         let (status, given) = self.make(request, &sent).await;
         if response["status"] != status {
             return Some(format!("{status} {given}, not {}", response["status"]));
@@ -86,6 +105,16 @@ impl Replay {
         self.made_up.rewrite(&mut recorded);
         if let Some(time) = sent.get("created_at").filter(|_| status < 300) {
             assert_eq!(&given["created_at"], time, "a time that was sent is kept");
+        }
+        if let Some(counts) = recorded["keys"].as_object().filter(|_| status == 201) {
+            let size = |name: &String| given[name].as_object().map_or(0, serde_json::Map::len);
+            let own: Value =
+                counts.keys().map(|name| (name.clone(), Value::from(size(name)))).collect();
+            return difference("", &recorded["keys"], &own);
+        }
+        if recorded["_omitted"].is_string() {
+            assert_eq!(given["configuration"]["database"], "off");
+            return None;
         }
         difference("", &recorded, &given)
     }
@@ -119,17 +148,22 @@ impl Replay {
     /// that order and offsets come out as recorded.
     fn ids(&mut self, request: &Value, response: &Value) -> Vec<Uuid> {
         let (body, answer) = (&request["body"], &response["body"]);
+        let path = request["path"].as_str().unwrap();
+        if path.starts_with("/config") && response["status"] == 201 {
+            let keys = answer["keyauth_credentials"].as_object();
+            let own = keys.into_iter().flat_map(|keys| keys.keys());
+            return own.map(|id| Uuid::parse_str(id).unwrap()).collect();
+        }
         let Some(id) = answer["id"].as_str().filter(|_| request["method"] != "GET") else {
             return Vec::new();
         };
-        let key = request["path"].as_str().unwrap().rsplit('/').next().unwrap();
+        let key = path.rsplit('/').next().unwrap();
         let chosen = if request["method"] == "POST" { !body["id"].is_null() } else { key == id };
         let mut ids = Vec::new();
         if self.seen.insert(id.to_owned()) && !chosen {
             ids.push(Uuid::parse_str(id).unwrap());
         }
-        let certificate = request["path"].as_str().unwrap().starts_with("/certificates");
-        let snis = body["snis"].as_array().filter(|_| certificate);
+        let snis = body["snis"].as_array().filter(|_| path.starts_with("/certificates"));
         for name in snis.into_iter().flatten() {
             let key = (id.to_owned(), name.as_str().unwrap().to_owned());
             let sni = self.snis.get(&key).filter(|id| self.seen.insert((*id).clone()));
@@ -140,12 +174,11 @@ impl Replay {
     }
 
     /// Notes which SNIs the node made by itself, when it got a certificate with names.
-    fn note_snis(&mut self) {
+    fn note_snis(&mut self, created: &Recording, lists: &Recording) {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let created = Recording::read("01-create").exchanges;
-        let sent: HashSet<String> = created.iter().map(|e| text(&e["request"]["path"])).collect();
-        let lists = Recording::read("02-lists-full").exchanges;
-        for list in lists.iter().filter(|e| e["request"]["path"] == "/snis?size=1000") {
+        let sent = created.exchanges.iter().map(|e| text(&e["request"]["path"]));
+        let sent: HashSet<String> = sent.collect();
+        for list in lists.exchanges.iter().filter(|e| e["request"]["path"] == "/snis?size=1000") {
             for sni in list["response"]["body"]["data"].as_array().unwrap() {
                 let id = text(&sni["id"]);
                 if !sent.contains(&format!("/snis/{id}")) {
