@@ -65,7 +65,7 @@ async fn what_is_read_is_what_the_recorded_node_held() {
 }
 
 /// Reads the recorded export through `kong-file:` and holds it against what a node gave.
-async fn equals_the_export(kong: &KongDouble) {
+async fn equals_the_export(kong: &KongDouble, db_less: bool) {
     let cx = quick();
     let description = described(&admin(kong), &cx).await.unwrap();
     let content = read(&admin(kong), &cx).await.unwrap();
@@ -83,20 +83,26 @@ async fn equals_the_export(kong: &KongDouble) {
         })
         .filter(|(key, _)| !["parameter", "declarative_file"].contains(&key.kind.as_str()))
         .collect();
-    let keys = |of: &BTreeMap<Key, Resource>| of.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&content.resources), keys(&exported));
-    for (key, resource) in &content.resources {
-        let ours = rules.comparable(resource, &[], &[]);
-        let theirs = rules.comparable(&exported[key], &[], &[]);
-        assert_eq!(ours.as_str(), theirs.as_str(), "{key}");
+    let form = |resource: &Resource| rules.comparable(resource, &[], &[]).as_str().to_owned();
+    for (key, resource) in &exported {
+        let Some(read) = content.resources.get(key) else {
+            // An export gives seconds left, a load takes them for a moment long past.
+            let expired = resource.document.get("/ttl").is_some_and(|ttl| ttl != "null");
+            assert!(db_less && expired, "{key} is not there");
+            continue;
+        };
+        // One file of the recordings has a host's name replaced, even inside a private key.
+        let read = form(read).replace("kong-node-1", "vm");
+        assert!(read == form(resource), "{key} differs");
     }
+    assert!(content.resources.keys().all(|key| exported.contains_key(key)));
 }
 
 #[tokio::test]
 async fn the_same_state_read_from_an_export_differs_in_nothing() {
     let kong = KongDouble::start().await.unwrap();
     fill(&kong);
-    equals_the_export(&kong).await;
+    equals_the_export(&kong, false).await;
 }
 
 #[tokio::test]
@@ -106,7 +112,7 @@ async fn a_node_without_a_database_is_read_and_says_when_it_moves() {
     let (node, cx) = (admin(&kong), quick());
     let revision = node.revision(&cx, &Scope::everything()).await.unwrap().unwrap();
     assert_eq!(revision.as_str().len(), 32);
-    equals_the_export(&kong).await;
+    equals_the_export(&kong, true).await;
     let again = node.revision(&cx, &Scope::everything()).await.unwrap();
     assert_eq!(again.as_ref(), Some(&revision));
     kong.load("{\"_format_version\": \"3.0\", \"services\": [{\"host\": \"h\"}]}").unwrap();
