@@ -45,6 +45,24 @@ async fn a_key_lives_as_long_as_it_would_have() {
 }
 
 #[tokio::test]
+async fn replacing_takes_no_children_along() {
+    let bench = Bench::new().await;
+    let node = bench.node().await;
+    let ada = make(&node, "/consumers", &json!({"username": "ada"}));
+    make(
+        &node,
+        "/basic-auths",
+        &json!({"username": "ada", "password": "p", "consumer": {"id": ada}}),
+    );
+    let before = node.state();
+    let backup = bench.backup(&node).await;
+    call(&node, "PATCH", &format!("/consumers/{ada}"), &json!({"tags": ["x"]}));
+    let replace = bench.restore(&backup, admin(&node)).existing(Existing::Replace);
+    bench.succeed(replace).await;
+    assert_same(&node.state(), &before, "the password is still there");
+}
+
+#[tokio::test]
 async fn a_target_moves_with_its_upstream() {
     let bench = Bench::new().await;
     let node = bench.node().await;
