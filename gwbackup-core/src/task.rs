@@ -4,6 +4,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Runs blocking work where it may block, and waits for it. A dropped future does not stop the
@@ -32,25 +33,34 @@ impl<T> Outlet<T> {
     }
 }
 
-/// What blocking work finds, in its order; then its error, if it ends with one. The work starts with
-/// the first poll, is at most `ahead` batches ahead of its reader, and is refused further ones once
-/// the stream is dropped.
+/// What blocking work finds, in its order; then its error, if it ends with one, or `Cancelled` if
+/// the context was. The work starts with the first poll, is at most `ahead` batches ahead of its
+/// reader, and is refused further ones once the stream has ended or was dropped.
 pub(crate) fn streaming<T: Send + 'static>(
+    cx: &Context,
     ahead: usize,
     work: impl FnOnce(&Outlet<T>) -> Result<()> + Send + 'static,
 ) -> impl Stream<Item = Result<T>> + Send + 'static {
     // Nothing runs before the first poll: a stream is made outside of a runtime, too.
+    let cx = cx.clone();
     let start = async move {
         let (sender, receiver) = mpsc::channel(ahead);
         let work = tokio::task::spawn_blocking(move || work(&Outlet(sender)));
-        stream::unfold(Some((receiver, work)), |state| async {
-            let (mut receiver, work) = state?;
-            if let Some(batch) = receiver.recv().await {
-                let items: Vec<_> = batch.into_iter().map(Ok).collect();
-                return Some((items, Some((receiver, work))));
+        stream::unfold(Some((receiver, work)), move |state| {
+            let cx = cx.clone();
+            async move {
+                let (mut receiver, work) = state?;
+                if let Some(batch) = receiver.recv().await
+                    && cx.check().is_ok()
+                {
+                    let items: Vec<_> = batch.into_iter().map(Ok).collect();
+                    return Some((items, Some((receiver, work))));
+                }
+                // The work ends at its next batch, if it has not ended yet.
+                drop(receiver);
+                let error = ended(work).await.and_then(|()| cx.check()).err()?;
+                Some((vec![Err(error)], None))
             }
-            let error = ended(work).await.err()?;
-            Some((vec![Err(error)], None))
         })
         .flat_map(stream::iter)
     };
@@ -65,7 +75,7 @@ mod tests {
 
     #[tokio::test]
     async fn everything_comes_in_order_and_then_the_error() {
-        let mut found = Box::pin(streaming(1, |outlet| {
+        let mut found = Box::pin(streaming(&Context::new(), 1, |outlet| {
             for n in 0..100 {
                 outlet.put(vec![2 * n, 2 * n + 1])?;
             }
@@ -82,7 +92,7 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_stream_stops_the_work() {
         let (told, mut ended) = mpsc::channel(1);
-        let mut endless = Box::pin(streaming(2, move |outlet| {
+        let mut endless = Box::pin(streaming(&Context::new(), 2, move |outlet| {
             let refusal = std::iter::repeat_with(|| outlet.put(vec![0])).find_map(Result::err);
             let _ = told.blocking_send(refusal.map(|e| e.kind()));
             Ok(())
@@ -93,8 +103,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_cancelled_context_ends_the_stream() {
+        let token = tokio_util::sync::CancellationToken::new();
+        let cx = Context::new().with_cancellation(token.clone());
+        let mut endless = Box::pin(streaming(&cx, 1, |outlet| {
+            std::iter::repeat_with(|| outlet.put(vec![0])).collect()
+        }));
+        assert!(endless.try_next().await.unwrap().is_some());
+        token.cancel();
+        let error = endless.try_collect::<Vec<_>>().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+    }
+
+    #[tokio::test]
     async fn work_that_panics_is_an_error() {
-        let broken = streaming::<u8>(1, |_| panic!("on purpose"));
+        let broken = streaming::<u8>(&Context::new(), 1, |_| panic!("on purpose"));
         let error = broken.try_collect::<Vec<_>>().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Other);
         assert!(blocking::<()>(|| panic!("on purpose")).await.is_err());
@@ -102,6 +125,6 @@ mod tests {
 
     #[test]
     fn a_stream_is_made_outside_of_a_runtime() {
-        drop(streaming::<u8>(1, |_| Ok(())));
+        drop(streaming::<u8>(&Context::new(), 1, |_| Ok(())));
     }
 }

@@ -65,6 +65,18 @@ fn what_is_no_gateway_file_is_64() {
 }
 
 #[test]
+fn typing_errors_are_told() {
+    let world = World::new();
+    let backup = ["backup", "kong.yml", "--app", "a", "--env", "b", "--json"];
+    let only = [&backup[..], &["--only", "rout"]].concat();
+    world.run(&only).fails(64, "did you mean `route`?");
+    let absent = ["backup", "knog.yml", "--app", "a", "--env", "b", "--json"];
+    let made = world.run(&absent).ends(0).json();
+    let warnings = made["warnings"].to_string();
+    assert!(warnings.contains("empty gateway") && warnings.contains("does not exist"), "{made}");
+}
+
+#[test]
 fn what_is_not_there_is_10() {
     let world = World::with_backup();
     world.run(&["show", "nothing", "--json"]).fails(10, "list");

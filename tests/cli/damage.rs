@@ -192,6 +192,32 @@ fn verify_names_what_is_damaged_on_which_copy() {
 }
 
 #[test]
+fn scrub_brings_back_what_a_copy_lost_or_damaged() {
+    let world = World::with_backup();
+    let whole = world.files(&["b/data", "b/keys"]);
+    let archive = world.ending("b", ".gwb").remove(0);
+    let mut bytes = std::fs::read(&archive).unwrap();
+    bytes[100] ^= 0x80;
+    rewrite(&archive, &bytes);
+    let report = world.run(&["scrub", "--json"]).ends(14).json();
+    assert_eq!(report["damaged"].as_array().unwrap().len(), 1);
+    assert_eq!((&report["objects"], &report["healed"]), (&2.into(), &serde_json::json!([])));
+    std::fs::remove_file(world.ending("b", ".manifest.0001.json").remove(0)).unwrap();
+    world.run(&["scrub", "--heal", "--dry-run"]).ends(14);
+    assert_ne!(world.files(&["b/data", "b/keys"]), whole, "it only looked");
+    let report = world.run(&["scrub", "--heal", "--json"]).ends(0).json();
+    let healed: Vec<&str> = report["healed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["object"].as_str().unwrap())
+        .collect();
+    assert!(healed.iter().any(|name| name.contains(".gwb")), "{healed:?}");
+    assert_eq!(world.files(&["b/data", "b/keys"]), whole);
+    world.run(&["verify", "--depth", "full"]).ends(0);
+}
+
+#[test]
 fn two_swapped_archives_are_14() {
     let world = World::with_backup();
     let text = std::fs::read_to_string(world.path("kong.yml")).unwrap();

@@ -94,6 +94,37 @@ fn a_restore_that_is_interrupted_before_it_writes_writes_nothing() {
     assert_eq!(world.run(&["drift", "large.jsonl", "--detailed-exitcode"]).code, 0);
 }
 
+/// The kernel kills who writes more into a file than its limit: here the gateway's file, the only
+/// one that is larger, so the run is cut in the middle of its step.
+#[test]
+fn a_restore_that_is_killed_while_it_writes_is_resumed_or_rolled_back() {
+    for (go_on, code) in [("resume", 0), ("rollback", 16)] {
+        let world = World::new();
+        large(&world);
+        world.run(&["backup", "large.jsonl", "--app", "a", "--env", "b"]).ends(0);
+        let wanted = std::fs::read_to_string(world.path("large.jsonl")).unwrap();
+        let changed = wanted.replace("\"weight\":7", "\"weight\":8");
+        std::fs::write(world.path("large.jsonl"), &changed).unwrap();
+        let mut killed = Command::new("sh");
+        world.surround(&mut killed);
+        killed.args(["-c", "ulimit -c 0; ulimit -f 128; exec \"$@\"", "sh"]).arg(crate::program());
+        killed.args(["restore", "latest", "--onto", "large.jsonl", "--yes"]);
+        let ended = killed.output().unwrap();
+        assert_eq!(ended.status.code(), None, "{}", String::from_utf8_lossy(&ended.stderr));
+        assert_eq!(std::fs::read_to_string(world.path("large.jsonl")).unwrap(), changed);
+
+        let status = world.run(&["status", "--json"]).ends(0).json();
+        let run = status["open_runs"][0]["run"].as_str().unwrap().to_owned();
+        let ran = world.run(&[go_on, &run, "--yes", "--json"]).ends(code);
+        assert_eq!(ran.json()["run"], run.as_str());
+        let differs = if go_on == "resume" { 0 } else { 2 };
+        let drift = world.run(&["drift", "large.jsonl", "latest", "--detailed-exitcode"]);
+        drift.ends(differs);
+        let status = world.run(&["status", "--json"]).ends(0).json();
+        assert_eq!(status["open_runs"], serde_json::json!([]));
+    }
+}
+
 #[test]
 fn what_is_no_file_does_not_hold_a_backup_up() {
     let world = World::new();

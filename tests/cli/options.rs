@@ -156,6 +156,11 @@ fn results_have_the_members_that_the_page_names() {
     has(&done, &["run", "status", "applied", "compare", "safety", "map", "report"]);
     has(&done["compare"], &["equal", "ignorable", "different", "unverifiable"]);
     has(&world.run(&["verify", "--json"]).ends(0).json(), &["checked", "failures"]);
+    let sampled = world.run(&["verify", "--sample", "1%", "--json"]).ends(0).json();
+    assert_eq!(sampled["checked"], 2, "one backup on two copies");
+    world.run(&["verify", "--sample", "0%", "--json"]).fails(64, "sample");
+    let scrubbed = world.run(&["scrub", "--json"]).ends(0).json();
+    has(&scrubbed, &["objects", "damaged", "healed"]);
     let audit = world.run(&["audit", "verify", "--json"]).ends(0).json();
     has(&audit, &["events", "ok", "first_broken"]);
     let id = made["id"].as_str().unwrap();

@@ -83,7 +83,7 @@ impl Selector {
         let near: Vec<&str> = names.iter().copied().filter(|name| is_near(kind, name)).collect();
         let help = match near.as_slice() {
             [] => format!("it has: {}", names.join(", ")),
-            near => format!("did you mean {}?", near.join(" or ")),
+            near => format!("did you mean `{}`?", near.join("` or `")),
         };
         Err(Error::invalid("the gateway has no such kind").on(kind).help(help))
     }

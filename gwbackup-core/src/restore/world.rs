@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
+use crate::context::Context;
 use crate::error::Result;
 use crate::model::{
     Action, Change, ChangeNo, HandleName, Key, Resolved, Resource, Rules, Scope, Side, Snapshot,
@@ -488,7 +489,8 @@ impl States for Around {
 
     fn read(&self, side: Side, scope: &Scope) -> BoxStream<Result<Resolved>> {
         let (own, scope) = (self.clone(), scope.clone());
-        Box::pin(streaming(64, move |outlet| {
+        // A step is left by its caller, never in the middle of a reading.
+        Box::pin(streaming(&Context::new(), 64, move |outlet| {
             own.each(side, &scope, |found| outlet.put(vec![found]).is_ok())
         }))
     }

@@ -39,7 +39,7 @@ pub(super) fn stream(
     cx: Context,
     scope: Scope,
 ) -> BoxStream<Result<Captured>> {
-    let read = streaming(BATCHES, move |outlet| {
+    let read = streaming(&cx.clone(), BATCHES, move |outlet| {
         read(&gateway, &cx, &scope, outlet).map_err(|error| gateway.named(error))
     });
     Box::pin(read.map_ok(Captured::Resource))

@@ -21,7 +21,7 @@ const STALE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
 /// A stream over a walk on a blocking thread; the walk ends when the stream is dropped.
 pub(super) fn list(root: Arc<Path>, cx: Context, prefix: String) -> BoxStream<Result<Listed>> {
-    Box::pin(streaming(2, move |outlet| {
+    Box::pin(streaming(&cx.clone(), 2, move |outlet| {
         let mut lister = Lister { cx: &cx, prefix: &prefix, batch: Vec::new(), outlet };
         let walked = lister.run(&root);
         lister.flush()?;
