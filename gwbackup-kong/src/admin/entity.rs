@@ -54,8 +54,8 @@ fn record(schema: &Value, at: &str, found: &mut Vec<MemberRule>) {
         let old = format!("{at}/{}", segment(name));
         value(field, &old, found);
         if let Some(new) = replacement(field) {
-            let new: String = new.iter().map(|name| format!("/{}", segment(name))).collect();
-            found.push(rule(&old, Member::Twin(format!("{at}{new}"))));
+            let new = new.iter().fold(at.to_owned(), |at, name| format!("{at}/{}", segment(name)));
+            found.push(rule(&old, Member::Twin(new)));
         }
     }
 }

@@ -118,8 +118,8 @@ async fn a_node_without_a_database_is_read_and_says_when_it_moves() {
     kong.load("{\"_format_version\": \"3.0\", \"services\": [{\"host\": \"h\"}]}").unwrap();
     assert_ne!(node.revision(&cx, &Scope::everything()).await.unwrap(), Some(revision));
     let with_database = KongDouble::start().await.unwrap();
-    let none = admin(&with_database).revision(&cx, &Scope::everything()).await.unwrap();
-    assert_eq!(none, None);
+    let mark = admin(&with_database).revision(&cx, &Scope::everything()).await.unwrap();
+    assert_eq!(mark, None);
 }
 
 #[tokio::test]
