@@ -38,6 +38,10 @@ pub use self::hook::ImportHook;
 /// moment at which the entity ends, in seconds since 1970, as declarative files have it. Seconds
 /// left mean nothing to whoever reads the backup later; Kong takes no time to live above
 /// 100,000,000, so the two cannot be confused.
+///
+/// As a target: several calls at a time, one for each change. Everything keeps its id and
+/// `created_at`. Hashes of passwords are put back by an import ([`ImportHook`]) or not at all: the
+/// API would hash them again. A node without a database is loaded with everything at once.
 #[derive(Debug, Clone)]
 pub struct KongAdmin(Arc<Inner>);
 

@@ -72,8 +72,10 @@ pub use admin::{ImportHook, KongAdmin};
 pub use file::{Export, KongFile, open};
 pub use schema::schema;
 
-/// What this crate answers to: `kong-file:///path/kong.yml` and, as plain paths, files that end in
-/// `.yml` or `.yaml`. It reads no settings. Touches nothing until the gateway is used.
+/// What this crate answers to: nodes at `kong+http://HOST:8001` and `kong+https://HOST:8444` (query
+/// and settings as [`KongAdmin::new`] has them), and declarative files at
+/// `kong-file:///path/kong.yml` or, as plain paths, those that end in `.yml` or `.yaml`. Touches
+/// nothing until the gateway is used, but for the PEM files that the settings of a node name.
 pub fn connectors() -> Connectors {
     Connectors::empty()
         .add_target("kong-file", |url, _settings| async move {
