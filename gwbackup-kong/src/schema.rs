@@ -377,9 +377,6 @@ impl Row {
             "key" => spec.members.extend(null("/pem/*")),
             _ => {}
         }
-        if self.expires {
-            spec.members.push(rule("/ttl", Member::Ends));
-        }
         for Hash { at, salt, .. } in HASHED.iter().filter(|hash| hash.kind == self.kind) {
             let by = salt.map(str::to_owned);
             spec.members.extend(by.map(|by| rule(at, Member::Salted { by })));
@@ -455,6 +452,10 @@ pub(crate) fn schema_of(
     let mut kinds: Vec<KindSpec> = std::iter::once(settings).chain(kinds).chain(found).collect();
     let known: Vec<Kind> = kinds.iter().map(|spec| spec.kind.clone()).collect();
     for spec in &mut kinds {
+        // A file comes back as it was, with what has ended since.
+        if Row::of_kind(spec.kind.as_str()).is_some_and(|row| row.expires) {
+            spec.members.push(rule("/ttl", Member::Ends));
+        }
         spec.references.retain(|reference| reference.kinds.iter().all(|kind| known.contains(kind)));
         if spec.kind.as_str() == "plugin" {
             spec.members.extend_from_slice(plugins);
