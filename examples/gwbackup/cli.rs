@@ -116,6 +116,12 @@ pub(crate) enum Command {
     Export(Export),
     /// Check that backups are whole, on every copy
     Verify(Verify),
+    /// Check every byte of every backup on every copy
+    Scrub {
+        /// Bring back what a copy has lost or damaged, from another
+        #[arg(long)]
+        heal: bool,
+    },
     /// Compare two backups
     Diff {
         /// The earlier one
@@ -282,6 +288,9 @@ pub(crate) struct Verify {
     /// manifest, checksum (every byte) or full (opened and read)
     #[arg(long, default_value = "checksum", value_parser = depth)]
     pub(crate) depth: Depth,
+    /// Only so many percent of the backups, left to chance
+    #[arg(long, value_name = "N%", value_parser = percent, conflicts_with = "backup")]
+    pub(crate) sample: Option<u8>,
 }
 
 #[derive(Debug, Args)]
@@ -415,6 +424,12 @@ fn backup_type(text: &str) -> Result<BackupType, String> {
         text,
         &[("auto", BackupType::Auto), ("full", BackupType::Full), ("incremental", incremental)],
     )
+}
+
+fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse();
+    let fits = number.ok().filter(|percent| (1..=100).contains(percent));
+    fits.ok_or_else(|| "a sample is 1% to 100%".to_owned())
 }
 
 fn depth(text: &str) -> Result<Depth, String> {

@@ -31,6 +31,7 @@ pub(crate) async fn run(
         Command::Show(arguments) => read::show(&session, arguments).await,
         Command::Export(arguments) => read::export(&session, arguments).await,
         Command::Verify(arguments) => read::verify(&session, arguments).await,
+        Command::Scrub { heal } => read::scrub(&session, heal).await,
         Command::Diff { before, after } => read::diff(&session, &before, &after).await,
         Command::Drift { gateway, backup } => read::drift(&session, &gateway, &backup).await,
         Command::Plan(arguments) => restore::plan(&session, arguments).await,

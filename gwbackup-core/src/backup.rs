@@ -19,12 +19,13 @@ use crate::clock::{Timestamp, millis};
 use crate::context::Context;
 use crate::crypt::{hex, random, uuid_v7};
 use crate::error::{Error, Result};
-use crate::model::{Gap, Kind};
+use crate::model::{Gap, Kind, Rules, Scope, Verdict};
 use crate::plan::Selector;
 use crate::sink::ObjectName;
-use crate::source::Source;
+use crate::source::{Purpose, Source};
 use crate::vault::{Vault, stamp};
 
+pub use crate::vault::LeftOut;
 pub(crate) use base::{Base, choose};
 pub(crate) use commit::commit;
 pub(crate) use prepare::{Prepared, prepare};
@@ -118,6 +119,12 @@ pub struct BackupReport {
     /// Why this is a full backup, where an incremental was asked for or would have been made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why_full: Option<String>,
+    /// Recipients with a right to it who cannot open it, because their secret was not given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+    /// What people should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// When the capture began.
     #[serde(serialize_with = "millis")]
     pub started_at: Timestamp,
@@ -141,6 +148,8 @@ pub(crate) async fn run(
     check_name("application", &options.application)?;
     check_name("environment", &options.environment)?;
     let description = source.describe(cx).await?;
+    let rules = Rules::new(Arc::clone(&description.schema));
+    options.only.iter().try_for_each(|selector| selector.known_to(&rules))?;
     let (base, why_full) = choose(vault, cx, source.as_ref(), &description, options).await?;
     let kind = if base.is_some() { "incremental" } else { "full" };
     let task = Task { why_full, ..Task::new(cx, options, kind)? };
@@ -152,6 +161,10 @@ pub(crate) async fn run(
         commit(vault, cx, prepared).await
     };
     match made.await {
+        Ok(report) if report.resources == 0 => {
+            let warnings = why_empty(cx, source.as_ref(), options).await;
+            Ok(BackupReport { warnings, ..report })
+        }
         Ok(report) => Ok(report),
         Err(e) => {
             // The deadline ends it anyway if this cannot be written.
@@ -166,6 +179,20 @@ pub(crate) async fn run(
             Err(e)
         }
     }
+}
+
+/// An empty backup is rarely what somebody wanted; the gateway may know more.
+async fn why_empty(cx: &Context, source: &dyn Source, options: &BackupOptions) -> Vec<String> {
+    let what = if options.only.is_empty() {
+        "nothing was found: this is a backup of an empty gateway"
+    } else {
+        "nothing in the gateway fits the selection"
+    };
+    let mut warnings = vec![what.to_owned()];
+    let found = source.preflight(cx, Purpose::Backup, &Scope::everything()).await;
+    let told = found.unwrap_or_default().into_iter().filter(|found| found.verdict != Verdict::Ok);
+    warnings.extend(told.map(|found| format!("{}: {}", found.subject, found.detail)));
+    warnings
 }
 
 /// `Invalid` for what cannot name an application or an environment: it becomes part of paths, of

@@ -3,6 +3,7 @@
 //! Everything that backs up, verifies or restores works on a [`Vault`].
 
 mod create;
+mod heal;
 pub(crate) mod keys;
 mod objects;
 mod open;
@@ -22,6 +23,8 @@ use crate::sink::Sink;
 pub use create::Created;
 pub(crate) use create::NewRepository;
 pub(crate) use create::stamp;
+pub(crate) use heal::Mend;
+pub use keys::LeftOut;
 pub(crate) use objects::{Found, archive_name, base_name, journal_name, manifest_name};
 pub(crate) use open::Opening;
 

@@ -9,9 +9,9 @@ use crate::context::Context;
 use crate::crypt::{DataKey, StateDigest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Rules, Snapshot as _};
-use crate::sink::Sink;
+use crate::sink::{ObjectName, Sink};
 use crate::task::blocking;
-use crate::vault::{Found, Standing, Vault};
+use crate::vault::{Found, Mend, Place, Standing, Vault};
 
 /// How deep a verification looks. Each depth includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
@@ -40,16 +40,36 @@ pub struct Failure {
     pub detail: String,
 }
 
+/// One object that was brought back to a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Healed {
+    /// The copy.
+    pub copy: String,
+    /// The object.
+    pub object: String,
+}
+
 /// What a verification found.
 #[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct VerifyReport {
     /// How many backups were looked at, times copies.
     pub checked: u64,
-    /// What is not as it should be.
+    /// What is not as it should be, and was not healed.
     pub failures: Vec<Failure>,
+    /// What was brought back; nothing unless that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub healed: Vec<Healed>,
     /// What people should know.
     pub warnings: Vec<String>,
+}
+
+/// How a verification goes about it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Way {
+    pub(crate) depth: Depth,
+    /// Whether a copy that is not as it should be is made so from another.
+    pub(crate) heal: bool,
 }
 
 /// Looks at these backups on every copy. What is wrong is a failure in the report, not an error.
@@ -57,9 +77,17 @@ pub(crate) async fn run(
     vault: &Vault,
     cx: &Context,
     points: &[RecoveryPoint],
-    depth: Depth,
+    way: Way,
 ) -> Result<VerifyReport> {
+    let depth = way.depth;
     let mut report = VerifyReport { warnings: vault.warnings.clone(), ..VerifyReport::default() };
+    if way.heal {
+        vault.writable()?;
+        for place in vault.ready() {
+            let healed = vault.heal_repository(cx, place, Mend::Damaged).await;
+            report.take_healed(place, healed)?;
+        }
+    }
     for (n, point) in points.iter().enumerate() {
         cx.progress("verify", n as u64, Some(points.len() as u64));
         let mut facts = CopyFacts::default();
@@ -67,12 +95,18 @@ pub(crate) async fn run(
             cx.check()?;
             report.checked += 1;
             let copy = place.sink().to_string();
-            let outcome = match &place.standing {
+            let mut outcome = match &place.standing {
                 Standing::Ready => one(vault, cx, place.sink(), point, depth).await,
                 Standing::Away(why) | Standing::Foreign(why) => {
                     Err(Error::new(ErrorKind::Unavailable, why.clone()))
                 }
             };
+            if way.heal && outcome.as_ref().is_err_and(|e| is_loss(kind_of(e))) {
+                let healed = vault.heal(cx, place, point, Mend::Damaged).await;
+                if report.take_healed(place, healed)? {
+                    outcome = one(vault, cx, place.sink(), point, depth).await;
+                }
+            }
             let result = match outcome {
                 Ok(()) => CopyResult { copy: place.id.to_string(), ok: true, detail: None },
                 Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
@@ -86,7 +120,7 @@ pub(crate) async fn run(
                     });
                     // A copy that does not answer, a key that is not here, or what only a newer
                     // version can read, says nothing about what lies there.
-                    if !matches!(kind, "missing" | "damaged") {
+                    if !is_loss(kind) {
                         continue;
                     }
                     let detail = Some(e.to_string());
@@ -98,6 +132,30 @@ pub(crate) async fn run(
         record(vault, cx, point, depth, &facts).await?;
     }
     Ok(report)
+}
+
+impl VerifyReport {
+    /// Adds what was brought back to a copy, or why nothing could be; says which.
+    fn take_healed(&mut self, place: &Place, healed: Result<Vec<ObjectName>>) -> Result<bool> {
+        let copy = place.sink().to_string();
+        match healed {
+            Ok(names) => {
+                let healed =
+                    |name: ObjectName| Healed { copy: copy.clone(), object: name.to_string() };
+                self.healed.extend(names.into_iter().map(healed));
+                Ok(true)
+            }
+            Err(e) if e.kind() == ErrorKind::Cancelled => Err(e),
+            Err(e) => {
+                self.warnings.push(format!("{copy}: not healed: {e}"));
+                Ok(false)
+            }
+        }
+    }
+}
+
+fn is_loss(kind: &str) -> bool {
+    matches!(kind, "missing" | "damaged")
 }
 
 async fn record(
@@ -146,7 +204,7 @@ async fn one(
     let found = vault.manifest_on(cx, sink, point).await?;
     vault.wraps_on(cx, sink, &found).await?;
     let archive = &found.manifest.archive;
-    let name = crate::sink::ObjectName::new(&archive.path)?;
+    let name = ObjectName::new(&archive.path)?;
     let meta = sink.head(cx, &name).await.map_err(|e| e.on(&name))?;
     if meta.size != archive.size {
         return Err(Error::corrupt("the archive has another size than recorded").on(&name));

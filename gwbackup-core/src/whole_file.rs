@@ -154,11 +154,13 @@ impl Source for FileGateway {
         cx.check()?;
         let place = self.place.clone();
         let tried = blocking(move || match purpose {
-            Purpose::Restore => place.writable(),
-            Purpose::Backup => place.open().map(|_| ()),
+            Purpose::Restore => place.writable().map(|()| true),
+            Purpose::Backup => place.open().map(|file| file.is_some()),
         });
+        let absent = "the file does not exist: an empty gateway";
         let finding = match tried.await {
-            Ok(()) => Finding::new(self.address(), Verdict::Ok, "the file can be reached"),
+            Ok(false) => Finding::new(self.address(), Verdict::Warning, absent),
+            Ok(true) => Finding::new(self.address(), Verdict::Ok, "the file can be reached"),
             Err(error) => Finding::new(self.address(), Verdict::Failed, error.message()),
         };
         Ok(vec![finding])

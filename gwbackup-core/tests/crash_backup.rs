@@ -167,12 +167,17 @@ async fn a_copy_that_takes_nothing_makes_the_backup_partial() {
     let made = take(&bench, &repository, &gateway, BackupType::Full).await.unwrap();
     assert_eq!(made.status, State::Partial);
     assert_eq!(made.copies.iter().map(|copy| copy.ok).collect::<Vec<_>>(), [true, false]);
-    let repository = bench.open().await;
     let info = repository.find(&bench.cx, "latest").await.unwrap();
     assert_eq!(info.state(bench.cx.clock().now()), State::Partial);
     let report = repository.verify().run(&bench.cx).await.unwrap();
     assert_eq!(report.failures.len(), 1, "{:?}", report.failures);
     assert_eq!(report.failures[0].kind, "missing");
+    // The next opening brings the copy what it did not take.
+    let repository = bench.open().await;
+    let info = repository.find(&bench.cx, "latest").await.unwrap();
+    assert_eq!(info.state(bench.cx.clock().now()), State::Success);
+    let report = repository.verify().run(&bench.cx).await.unwrap();
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
 }
 
 #[tokio::test]

@@ -9,12 +9,12 @@
 #![expect(clippy::print_stdout, reason = "it reports to people")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a measurement")]
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gwbackup_core::connect::Settings;
 use gwbackup_core::crypt::KeyFile;
@@ -22,8 +22,9 @@ use gwbackup_core::model::Scope;
 use gwbackup_core::restore::{ApplyOptions, RunStatus};
 use gwbackup_core::sink::DirectorySink;
 use gwbackup_core::{Context, Copy, Repository};
-use gwbackup_kong::testing::KongDouble;
-use serde_json::{Value, json};
+use gwbackup_kong::testing::{KongDouble, Sizes};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Calls at one time, ours and the bare ones.
 const CONNECTIONS: usize = 8;
@@ -53,61 +54,25 @@ fn millis(text: &str) -> Duration {
 /// Runs a double until its input ends; each line of input is answered with the calls so far.
 async fn serve(what: &str, page: Duration, write: Duration) {
     let double = KongDouble::builder().page_delay(page).write_delay(write).start().await.unwrap();
-    for (collection, id, entity) in content(what) {
-        let (status, answer) = double.request("PUT", &format!("/{collection}/{id}"), &entity);
-        assert_eq!(status, 200, "{collection}: {answer}");
-    }
+    let sizes = match what {
+        "empty" => Sizes::default(),
+        "real" => Sizes::around(10_000),
+        "million" => Sizes {
+            services: 20_000,
+            routes: 80_000,
+            consumers: 600_000,
+            key_auths: 300_000,
+            plugins: 0,
+        },
+        other => panic!("no set called {other}"),
+    };
+    double.generate(&sizes).unwrap();
     println!("{}", double.url());
     std::io::stdout().flush().unwrap();
     for _ in std::io::stdin().lines() {
         println!("{}", double.traffic().requests);
         std::io::stdout().flush().unwrap();
     }
-}
-
-/// Collection, id and body of every entity, parents first.
-fn content(what: &str) -> Box<dyn Iterator<Item = (&'static str, String, Value)>> {
-    let (services, routes, consumers, keys, plugins) = match what {
-        "empty" => (0, 0, 0, 0, 0),
-        "real" => (1_000, 5_000, 10_000, 10_000, 10_000),
-        "million" => (20_000, 80_000, 600_000, 300_000, 0),
-        other => panic!("no set called {other}"),
-    };
-    let id = |kind: u64, n: u64| format!("{kind:08x}-0000-4000-8000-{n:012x}");
-    let service = move |n| {
-        let body = json!({ "name": format!("service-{n}"), "host": format!("s{n}.internal") });
-        ("services", id(1, n), body)
-    };
-    let route = move |n: u64| {
-        let service = json!({ "id": id(1, n % services) });
-        let paths = json!([format!("/r{n}")]);
-        (
-            "routes",
-            id(2, n),
-            json!({ "name": format!("route-{n}"), "paths": paths, "service": service }),
-        )
-    };
-    let consumer = move |n| ("consumers", id(3, n), json!({ "username": format!("user-{n}") }));
-    let key = move |n| {
-        let consumer = json!({ "id": id(3, n) });
-        ("key-auths", id(4, n), json!({ "key": format!("key-{n:032}"), "consumer": consumer }))
-    };
-    let plugin = move |n: u64| {
-        let route = json!({ "id": id(2, n / 2) });
-        let (name, config) = match n % 2 {
-            0 => ("rate-limiting", json!({ "minute": 5 + n % 100, "policy": "local" })),
-            _ => ("cors", json!({ "max_age": n })),
-        };
-        ("plugins", id(5, n), json!({ "name": name, "config": config, "route": route }))
-    };
-    Box::new(
-        (0..services)
-            .map(service)
-            .chain((0..routes).map(route))
-            .chain((0..consumers).map(consumer))
-            .chain((0..keys).map(key))
-            .chain((0..plugins).map(plugin)),
-    )
 }
 
 /// A double in a process of its own.
@@ -155,64 +120,56 @@ impl Drop for Served {
 
 // ---------- bare calls ----------
 
+/// Parents first; each level in parallel.
+const LEVELS: [&[&str]; 3] = [&["services", "consumers"], &["routes", "key-auths"], &["plugins"]];
+
 #[derive(serde::Deserialize)]
 struct Page {
+    data: Vec<Box<RawValue>>,
     offset: Option<String>,
 }
 
-/// Fetches every page of these collections, collections side by side, pages one after the other.
-async fn fetch_bare(http: &reqwest::Client, url: &str, collections: &[String]) -> u64 {
-    let fetch = async |collection: &String| {
-        let (mut pages, mut offset) = (0, None::<String>);
-        loop {
-            let mut page = format!("{url}/{collection}?size=1000");
-            if let Some(offset) = &offset {
-                page.push_str("&offset=");
-                page.extend(url::form_urlencoded::byte_serialize(offset.as_bytes()));
-            }
-            let body = http.get(page).send().await.unwrap().bytes().await.unwrap();
-            pages += 1;
-            match serde_json::from_slice::<Page>(&body).unwrap().offset {
-                Some(next) => offset = Some(next),
-                None => return pages,
-            }
-        }
-    };
-    stream::iter(collections)
-        .map(fetch)
-        .buffer_unordered(CONNECTIONS)
-        .fold(0, async |a, b| a + b)
-        .await
+#[derive(serde::Deserialize)]
+struct Row {
+    id: String,
 }
 
-/// Puts everything, level by level, each level in parallel.
-async fn put_bare(http: &reqwest::Client, url: &str, what: &str) -> u64 {
-    let mut levels: BTreeMap<u8, Vec<(String, String)>> = BTreeMap::new();
-    for (collection, id, body) in content(what) {
-        let level = match collection {
-            "services" | "consumers" => 0,
-            "routes" | "key-auths" => 1,
-            _ => 2,
-        };
-        let call = (format!("{url}/{collection}/{id}"), body.to_string());
-        levels.entry(level).or_default().push(call);
+/// Fetches every page of this collection, one after the other.
+async fn fetch(http: &reqwest::Client, url: &str, collection: &str) -> Vec<Bytes> {
+    let (mut pages, mut offset) = (Vec::new(), None::<String>);
+    loop {
+        let mut page = format!("{url}/{collection}?size=1000");
+        if let Some(offset) = &offset {
+            page.push_str("&offset=");
+            page.extend(url::form_urlencoded::byte_serialize(offset.as_bytes()));
+        }
+        let body = http.get(page).send().await.unwrap().bytes().await.unwrap();
+        offset = serde_json::from_slice::<Page>(&body).unwrap().offset;
+        pages.push(body);
+        if offset.is_none() {
+            return pages;
+        }
     }
-    let mut done = 0;
-    for calls in levels.into_values() {
-        let put = async |(url, body): (String, String)| {
-            let request = http.put(url).header("content-type", "application/json").body(body);
-            let answer = request.send().await.unwrap();
+}
+
+/// All pages of these collections, side by side.
+async fn fetch_all(http: &reqwest::Client, url: &str, collections: &[String]) -> usize {
+    let lists = stream::iter(collections).map(|collection| fetch(http, url, collection));
+    lists.buffer_unordered(CONNECTIONS).map(|pages| pages.len()).fold(0, async |a, b| a + b).await
+}
+
+/// Puts these, in parallel.
+async fn put_all(http: &reqwest::Client, url: &str, levels: &[Vec<(String, String)>]) -> usize {
+    for calls in levels {
+        let put = async |(path, body): &(String, String)| {
+            let request = http.put(format!("{url}/{path}")).body(body.clone());
+            let answer = request.header("content-type", "application/json").send().await.unwrap();
             assert_eq!(answer.status().as_u16(), 200);
             answer.bytes().await.unwrap();
-            1
         };
-        done += stream::iter(calls)
-            .map(put)
-            .buffer_unordered(CONNECTIONS)
-            .fold(0, async |a, b| a + b)
-            .await;
+        stream::iter(calls).map(put).buffer_unordered(CONNECTIONS).collect::<Vec<()>>().await;
     }
-    done
+    levels.iter().map(Vec::len).sum()
 }
 
 fn http() -> reqwest::Client {
@@ -285,24 +242,43 @@ async fn capture() {
         }
     }
     let meter = Meter::start(&mut node);
-    let pages = fetch_bare(&http, &node.url, &collections).await;
-    let bare = meter.stop("bare pages", &mut node, usize::try_from(pages).unwrap());
+    let pages = fetch_all(&http, &node.url, &collections).await;
+    let bare = meter.stop("bare pages", &mut node, pages);
     println!("source / bare: {:.2}   backup / bare: {:.2}", drained / bare, backup / bare);
 }
 
 async fn restore() {
     let bench = Bench::new().await;
     let connectors = gwbackup_kong::connectors();
+    let http = http();
+    let mut levels = Vec::new();
     let backup = {
         let node = Served::start("real", 0, 0);
+        for collections in LEVELS {
+            let mut calls = Vec::new();
+            for collection in collections {
+                for page in fetch(&http, &node.url, collection).await {
+                    let page: Page = serde_json::from_slice(&page).unwrap();
+                    calls.extend(page.data.iter().map(|row| {
+                        let id = serde_json::from_str::<Row>(row.get()).unwrap().id;
+                        // A time to live of null is what Kong does not take back.
+                        let body = row.get().replace(r#""ttl":null,"#, "");
+                        let body = body.replace(r#","ttl":null"#, "");
+                        (format!("{collection}/{id}"), body)
+                    }));
+                }
+            }
+            levels.push(calls);
+        }
         let source = connectors.source(&node.target(), &Settings::new()).await.unwrap();
         let backup = bench.repository.backup(source).application("a").environment("test");
         backup.run(&bench.cx).await.unwrap().id
     };
     let mut node = Served::start("empty", 30, 12);
     let meter = Meter::start(&mut node);
-    let written = put_bare(&http(), &node.url, "real").await;
-    let bare = meter.stop("bare puts", &mut node, usize::try_from(written).unwrap());
+    let written = put_all(&http, &node.url, &levels).await;
+    let bare = meter.stop("bare puts", &mut node, written);
+    drop(levels);
 
     let mut node = Served::start("empty", 30, 12);
     let target = connectors.target(&node.target(), &Settings::new()).await.unwrap();

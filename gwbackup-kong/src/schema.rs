@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gwbackup_core::model::{
-    HandleName, HandleSpec, Kind, KindSpec, Member, MemberRule, Part, Presence, RefSpec, Resource,
-    Restore, Role, Schema, Within,
+    HandleName, HandleSpec, Kind, KindSpec, Member, MemberRule, Part, Presence, RefSpec, Replace,
+    Resource, Restore, Role, Schema, Within,
 };
 
 use crate::vault::VaultScan;
@@ -357,6 +357,8 @@ impl Row {
             .map(|f| reference(format!("/{}/id", f.member), f.kind, HandleName::id(), f.role))
             .chain(self.hidden())
             .collect();
+        // Every member can be changed in place, so that nothing need be deleted first.
+        spec.replace = Replace::Never;
         spec.match_content = self.nameless;
         spec.restore = self.restore;
         spec.members =

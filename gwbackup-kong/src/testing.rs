@@ -72,6 +72,7 @@ pub struct KongDoubleBuilder {
     clock: Arc<dyn Clock>,
     mode: Mode,
     version: String,
+    workspaces: Vec<String>,
     seed: Option<u64>,
     port: u16,
     body_limit: usize,
@@ -95,6 +96,14 @@ impl KongDoubleBuilder {
     /// not there: vaults before 3.0, keys and key sets before 3.1.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = version.into();
+        self
+    }
+
+    /// A licensed node with these workspaces beside `default`: each holds entities of its own, below
+    /// `/{workspace}/`. The names of SNIs and the prefixes of vaults are unique in each alone here;
+    /// a real node was not at hand to record.
+    pub fn workspaces<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.workspaces = names.into_iter().map(Into::into).collect();
         self
     }
 
@@ -132,7 +141,9 @@ impl KongDoubleBuilder {
     pub async fn start(self) -> Result<KongDouble> {
         static DOUBLES: AtomicU64 = AtomicU64::new(1);
         let seed = self.seed.unwrap_or_else(|| DOUBLES.fetch_add(1, Ordering::Relaxed));
-        let node = Node::new(self.clock, self.mode, self.version, seed)?;
+        let mut node = Node::new(self.clock, self.mode, self.version, seed)?;
+        let empty = |name| (name, store::Store::new(&node.schemas));
+        node.workspaces = self.workspaces.into_iter().map(empty).collect();
         let shared = Arc::new(Shared::new(node, self.trouble, self.body_limit));
         let address = server::serve(&shared, self.port).await?;
         Ok(KongDouble { shared, address })
@@ -146,6 +157,7 @@ impl KongDouble {
             clock: Arc::new(SystemClock),
             mode: Mode::Database,
             version: "3.9.1".into(),
+            workspaces: Vec::new(),
             seed: None,
             port: 0,
             body_limit: 10 << 20,
@@ -175,7 +187,7 @@ impl KongDouble {
         (reply.status, body)
     }
 
-    /// Everything that the node holds: for each collection, under its path in the Admin API, the
+    /// Everything that the node holds, in its default workspace: for each collection, under its path in the Admin API, the
     /// entities in the order of their ids, as they are answered. Empty collections are there, too.
     pub fn state(&self) -> BTreeMap<String, Vec<Value>> {
         let mut node = self.shared.node();

@@ -260,3 +260,36 @@ async fn large_states_are_made_and_read_page_by_page() {
     }
     assert_eq!((total, calls), (36_000, 36));
 }
+
+#[tokio::test]
+async fn a_file_of_a_node_without_a_database_loses_what_expires_when_it_is_sent_back() {
+    let clock = ManualClock::new("2026-11-20T13:49:40Z".parse().unwrap());
+    let kong = KongDouble::builder().db_less().clock(Arc::new(clock)).start().await.unwrap();
+    kong.load(export()).unwrap();
+    assert_eq!(kong.state()["key-auths"].len(), 4);
+    let config = page(&kong, "/config").await["config"].clone();
+    assert_eq!(kong.request("POST", "/config", &json!({ "config": config })).0, 201);
+    assert_eq!(kong.state()["key-auths"].len(), 3);
+    let upstream = "{\"name\":\"u\",\"algorithm\":\"consistent-hashing\"}";
+    kong.load(&format!("_format_version: '3.0'\nupstreams: [{upstream}]")).unwrap();
+    assert_eq!(kong.state()["upstreams"][0]["algorithm"], "round-robin");
+}
+
+#[tokio::test]
+async fn workspaces_hold_entities_of_their_own() {
+    let kong = KongDouble::builder().workspaces(["team"]).start().await.unwrap();
+    for name in ["a", "b"] {
+        kong.request("PUT", &format!("/team/services/{name}"), &json!({ "host": "h" }));
+    }
+    let first = page(&kong, "/team/services?size=1").await;
+    assert!(first["next"].as_str().unwrap().starts_with("/services?offset="));
+    let own = format!("/team{}", first["next"].as_str().unwrap());
+    assert_eq!(page(&kong, &own).await["data"].as_array().unwrap().len(), 1);
+    assert!(kong.state()["services"].is_empty());
+    assert_eq!(get(&kong, "/default/services").await.unwrap().status(), 200);
+    assert_eq!(page(&kong, "/workspaces").await["data"][1]["name"], "team");
+    assert_eq!(
+        get(&KongDouble::start().await.unwrap(), "/workspaces").await.unwrap().status(),
+        404
+    );
+}

@@ -161,7 +161,8 @@ fn clear_text_never_comes_where_it_would_be_taken_for_hashes() {
 #[test]
 fn a_file_of_decks_stays_one() {
     let world = World::new();
-    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/gwbackup-kong/tests/fixtures/deck-short.yml");
+    let fixture =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/gwbackup-kong/tests/fixtures/deck-short.yml");
     std::fs::copy(fixture, world.path("deck.yml")).unwrap();
     back_up(&world, "deck.yml");
     let before = text(&world, "deck.yml");

@@ -207,6 +207,13 @@ pub(crate) fn describe(report: &BackupReport) -> String {
         })
         .collect();
     text += &table(&["  COPY", "STATE", ""], &rows);
+    for key in &report.left_out {
+        let (right, recipient) = (key.right.as_str(), &key.recipient);
+        text += &format!("  not for key {recipient} (right `{right}`): it was not given\n");
+    }
+    for warning in &report.warnings {
+        text += &format!("  warning: {warning}\n");
+    }
     for gap in &report.gaps {
         let kind = gap.kind.as_ref().map_or("everything", |kind| kind.as_str());
         text += &format!("  not captured: {kind}: {}\n", gap.detail);

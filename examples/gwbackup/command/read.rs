@@ -10,6 +10,7 @@ use gwbackup::plan::Selector;
 use gwbackup::preflight::PreflightReport;
 use gwbackup::repository::{BackupInfo, BackupView, Shown, Standing};
 use gwbackup::source::Purpose;
+use gwbackup::verify::{Failure, VerifyReport};
 use gwbackup::{Error, ErrorKind, Repository, Result};
 use serde_json::{Value, json};
 
@@ -230,17 +231,45 @@ pub(crate) async fn verify(session: &Session, arguments: Verify) -> Result<Outco
     if let Some(name) = arguments.backup {
         verify = verify.backup(&repository.find(&session.cx, &name).await?);
     }
+    if let Some(percent) = arguments.sample {
+        verify = verify.sample(percent);
+    }
     let report = verify.run(&session.cx).await?;
+    let code = if report.failures.is_empty() { 0 } else { INTEGRITY };
+    Ok(Outcome::new(&report, found(&report))?.with_code(code))
+}
+
+pub(crate) async fn scrub(session: &Session, heal: bool) -> Result<Outcome> {
+    let repository = session.repository().await?;
+    let mut verify = repository.verify();
+    if heal && !session.global.dry_run {
+        verify = verify.heal();
+    }
+    let report = verify.run(&session.cx).await?;
+    let mut text = found(&report);
+    for one in &report.healed {
+        text += &format!("healed  {}  {}\n", one.object, one.copy);
+    }
+    let result = json!({
+        "objects": report.checked,
+        "damaged": report.failures,
+        "healed": report.healed,
+        "warnings": report.warnings,
+    });
+    let code = if report.failures.is_empty() { 0 } else { INTEGRITY };
+    Ok(Outcome::new(&result, text)?.with_code(code))
+}
+
+/// What a verification found, for people.
+fn found(report: &VerifyReport) -> String {
     let mut text = format!("{} checked, {} failed\n", report.checked, report.failures.len());
     if !report.failures.is_empty() {
-        let row = |f: &gwbackup::verify::Failure| {
-            vec![f.kind.clone(), f.object.clone(), f.copy.clone(), f.detail.clone()]
-        };
+        let row =
+            |f: &Failure| vec![f.kind.clone(), f.object.clone(), f.copy.clone(), f.detail.clone()];
         let rows: Vec<Vec<String>> = report.failures.iter().map(row).collect();
         text += &table(&["KIND", "OBJECT", "COPY", "DETAIL"], &rows);
     }
-    let code = if report.failures.is_empty() { 0 } else { INTEGRITY };
-    Ok(Outcome::new(&report, text)?.with_code(code))
+    text
 }
 
 pub(crate) async fn diff(session: &Session, before: &str, after: &str) -> Result<Outcome> {

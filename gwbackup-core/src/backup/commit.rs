@@ -34,15 +34,15 @@ pub(crate) async fn commit(
         &prepared.details.name,
         &prepared.archive,
     );
-    let mut objects = Vec::new();
-    let own = Some(prepared.sealed.commitment);
+    let (mut objects, mut left_out) = (Vec::new(), Vec::new());
+    let (id, own) = (prepared.archive, Some(prepared.sealed.commitment));
     let (name, file) =
-        vault.wrap(cx, KeyPurpose::Archive, prepared.archive, &prepared.dek, own).await?;
+        vault.wrap(cx, KeyPurpose::Archive, id, &prepared.dek, own, &mut left_out).await?;
     objects.push((name, Body::Bytes(file.stored().clone())));
     // Readers go by the count, which for an incremental includes what only its base holds.
     if prepared.sealed.has_secrets || prepared.details.secrets > 0 {
         let (name, file) =
-            vault.wrap(cx, KeyPurpose::Secrets, prepared.archive, &prepared.sdek, None).await?;
+            vault.wrap(cx, KeyPurpose::Secrets, id, &prepared.sdek, None, &mut left_out).await?;
         objects.push((name, Body::Bytes(file.stored().clone())));
     }
     objects.insert(0, (archive_name(&base)?, Body::Spool(prepared.spool.clone())));
@@ -79,7 +79,8 @@ pub(crate) async fn commit(
         let first = outcomes.into_iter().find_map(Result::err);
         return Err(first.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no copy answers")));
     }
-    finish(vault, cx, &prepared, &name, &manifest.digest(), &outcomes).await
+    let report = finish(vault, cx, &prepared, &name, &manifest.digest(), &outcomes).await?;
+    Ok(BackupReport { left_out, ..report })
 }
 
 /// Archive and wraps onto one copy, read back from it.
@@ -247,5 +248,7 @@ async fn finish(
         why_full: details.why_full.clone(),
         started_at: prepared.started,
         ended_at: prepared.ended,
+        left_out: Vec::new(),
+        warnings: Vec::new(),
     })
 }

@@ -1,5 +1,6 @@
 //! What happens to each resource.
 
+mod stranded;
 mod surplus;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,19 @@ pub(crate) struct Decided {
     pub(crate) summary: Summary,
     /// What the written resources name outside the gateway (class and value), and how many do.
     pub(crate) outside: BTreeMap<(String, String), u64>,
+}
+
+impl Decided {
+    /// Keeps these changes alone, under new numbers.
+    fn retain(&mut self, keep: impl Fn(&Change) -> bool) {
+        let links = std::mem::take(&mut self.links);
+        let kept = std::mem::take(&mut self.changes).into_iter().zip(links);
+        for (mut change, links) in kept.filter(|(change, _)| keep(change)) {
+            change.no = ChangeNo(u32::try_from(self.changes.len()).unwrap_or(u32::MAX));
+            self.changes.push(change);
+            self.links.push(links);
+        }
+    }
 }
 
 /// What a change has to do with other resources: by keys of the backup, and of the target.
@@ -101,6 +115,7 @@ impl<'a> Decider<'a> {
         }
         self.history(&ours, &theirs, history)?;
         self.surplus()?;
+        stranded::give_up(self.matching, &mut self.decided);
         object(&sides, &mut self.decided)?;
         self.decided.items.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(self.decided)

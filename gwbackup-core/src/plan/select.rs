@@ -71,6 +71,23 @@ impl fmt::Display for Selector {
 }
 
 impl Selector {
+    /// `Invalid` when it asks for a kind that `rules` do not know, with the names that come near.
+    /// Rules without any kind know all.
+    pub(crate) fn known_to(&self, rules: &Rules) -> Result<()> {
+        let (What::Kind(kind) | What::Thing(kind, _)) = &self.what else { return Ok(()) };
+        let specs = &rules.schema().kinds;
+        if specs.is_empty() || kind.contains('*') || rules.kind_named(kind).is_some() {
+            return Ok(());
+        }
+        let names: Vec<&str> = specs.iter().map(|spec| spec.kind.as_str()).collect();
+        let near: Vec<&str> = names.iter().copied().filter(|name| is_near(kind, name)).collect();
+        let help = match near.as_slice() {
+            [] => format!("it has: {}", names.join(", ")),
+            near => format!("did you mean {}?", near.join(" or ")),
+        };
+        Err(Error::invalid("the gateway has no such kind").on(kind).help(help))
+    }
+
     /// Whether it chooses this resource.
     pub fn matches(&self, rules: &Rules, resource: &Resource) -> bool {
         let is_kind = |wanted: &str| {
@@ -124,6 +141,28 @@ pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     rest.len() >= last.len() && rest.ends_with(last)
 }
 
+/// Whether a person may have meant `name`: it begins alike, or differs in up to two characters.
+fn is_near(wanted: &str, name: &str) -> bool {
+    let short = wanted.len().min(name.len());
+    (short > 2 && (name.starts_with(wanted) || wanted.starts_with(name)))
+        || distance(wanted, name) <= 2.min(short / 2)
+}
+
+/// How many characters must be put in, taken out or replaced.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (n, own) in from.chars().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], n + 1);
+        for (at, other) in to.iter().enumerate() {
+            let replaced = corner + usize::from(own != *other);
+            corner = row[at + 1];
+            row[at + 1] = replaced.min(corner + 1).min(row[at] + 1);
+        }
+    }
+    row[to.len()]
+}
+
 /// The chosen resources, and with them all that they need. `None`: everything.
 pub(crate) fn closure(
     selectors: &[Selector],
@@ -142,6 +181,7 @@ pub(crate) fn closure(
         }
     }
     if selected.keys.is_empty() {
+        selectors.iter().try_for_each(|selector| selector.known_to(rules))?;
         let text: Vec<String> = selectors.iter().map(ToString::to_string).collect();
         return Err(Error::invalid("nothing fits the selection").on(text.join(", ")));
     }
@@ -197,7 +237,22 @@ pub(crate) fn label(rules: &Rules, resource: &Resource) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::glob;
+    use super::{distance, glob, is_near};
+
+    #[test]
+    fn typing_errors_are_near() {
+        for (wanted, name) in [("rout", "route"), ("route-rule", "route"), ("servcie", "service")] {
+            assert!(is_near(wanted, name), "{wanted} {name}");
+        }
+        for (wanted, name) in [("route", "plugin"), ("ca", "key"), ("", "key"), ("x", "sni")] {
+            assert!(!is_near(wanted, name), "{wanted} {name}");
+        }
+        for (from, to, steps) in
+            [("", "", 0), ("", "ab", 2), ("kitten", "sitting", 3), ("flaw", "lawn", 2)]
+        {
+            assert_eq!((distance(from, to), distance(to, from)), (steps, steps), "{from} {to}");
+        }
+    }
 
     #[test]
     fn globs() {

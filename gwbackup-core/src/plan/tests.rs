@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{
-    Cause, Document, Gap, HandleName, HandleSpec, Handles, Id, Kind, KindSpec, Member, MemberRule,
-    MemorySnapshot, Part, Place, RefSpec, Reference, Replace, Resource, Role, Schema, TextScan, To,
-    Within,
+    Cause, ChangeNo, Document, Gap, HandleName, HandleSpec, Handles, Id, Kind, KindSpec, Member,
+    MemberRule, MemorySnapshot, Part, Place, RefSpec, Reference, Replace, Resource, Role, Schema,
+    TextScan, To, Within,
 };
 use crate::{Error, ErrorKind};
 
@@ -334,7 +334,7 @@ fn what_has_ended_by_itself_is_not_made_again() {
         let made = draft(&rules, &backup, &live, &options, &map, &none, &none).unwrap().decided;
         (made.summary.create, made.summary.update, made.summary.skipped)
     };
-    let moment = |n| Some(100_000_000 + n);
+    let moment = |n: i64| Some(100_000_000 + n);
     assert_eq!([at(None), at(moment(0))], [(4, 1, 0), (4, 1, 0)]);
     assert_eq!([at(moment(1)), at(moment(2))], [(3, 0, 2), (2, 0, 3)]);
 }
@@ -366,4 +366,43 @@ fn a_salted_hash_goes_only_below_its_own_salt() {
     let Decision::CannotRestore(why) = hashed else { panic!("{hashed:?}") };
     assert!(why.contains("user/u1 alone, which is user/u9 here"), "{why}");
     assert_eq!(plain, create);
+}
+
+#[test]
+fn what_needs_a_thing_that_is_not_restored_is_not_restored_either() {
+    let mut client = KindSpec::new(Kind::known("client"), 10);
+    client.members.push(MemberRule { at: "/secret".to_owned(), is: Member::Unreadable });
+    let kinds = ["token", "use", "note"].map(|kind| {
+        let mut spec = KindSpec::new(Kind::known(kind), 20);
+        spec.references.push(refers("/client", "client", Role::Owner));
+        spec.references.push(refers("/token", "token", Role::Needs));
+        spec.references.push(refers("/about", "client", Role::Weak));
+        spec
+    });
+    let kinds = std::iter::once(client).chain(kinds).collect();
+    let rules = Rules::new(Arc::new(Schema { kinds, ..Schema::default() }));
+    let backup = snapshot(&[
+        ("client/c", r#"{"secret":"h"}"#),
+        ("client/d", r#"{"secret":null}"#),
+        ("token/t", r#"{"client":"c"}"#),
+        ("token/u", r#"{"client":"d"}"#),
+        ("use/v", r#"{"token":"t"}"#),
+        ("note/n", r#"{"about":"c"}"#),
+    ]);
+    let plan = |live: &MemorySnapshot| {
+        let (options, none, map) = (PlanOptions::default(), BTreeSet::new(), IdMap::default());
+        draft(&rules, &backup, live, &options, &map, &none, &none).unwrap().decided
+    };
+    let decided = plan(&snapshot(&[]));
+    for (at, needed) in [("token/t", "client/c"), ("use/v", "token/t")] {
+        let Decision::CannotRestore(why) = decision(&decided, at) else { panic!("{at}") };
+        assert!(why.contains(needed), "{why}");
+    }
+    assert_eq!((decided.summary.create, decided.summary.cannot_restore), (3, 3));
+    let keys: Vec<String> = decided.changes.iter().map(|c| c.key.to_string()).collect();
+    assert_eq!(keys, ["client/d", "note/n", "token/u"]);
+    assert!(decided.changes.iter().zip(0..).all(|(change, no)| change.no == ChangeNo(no)));
+    // Where it is there already, it is needed no more.
+    let decided = plan(&snapshot(&[("client/c", r#"{"secret":"other"}"#)]));
+    assert_eq!((decided.summary.create, decided.summary.cannot_restore), (5, 1));
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{BackupInfo, Repository};
 use crate::backup::{self, BackupOptions, BackupReport, BackupType};
 use crate::context::Context;
+use crate::crypt::random;
 use crate::error::Result;
 use crate::model::{IdMap, Key};
 use crate::plan::{Existing, PlanOptions, Selector};
@@ -25,7 +26,8 @@ impl Repository {
 
     /// Describes a verification.
     pub fn verify(&self) -> VerifyBuilder {
-        VerifyBuilder { repository: self.clone(), backups: Vec::new(), depth: Depth::default() }
+        let (repository, way) = (self.clone(), verify::Way::default());
+        VerifyBuilder { repository, backups: Vec::new(), sample: None, way }
     }
 
     /// Describes a restore of `backup` onto `target`.
@@ -141,7 +143,8 @@ impl BackupBuilder {
 pub struct VerifyBuilder {
     repository: Repository,
     backups: Vec<BackupInfo>,
-    depth: Depth,
+    sample: Option<u8>,
+    way: verify::Way,
 }
 
 impl VerifyBuilder {
@@ -153,21 +156,51 @@ impl VerifyBuilder {
 
     /// How deep it looks.
     pub fn depth(mut self, depth: Depth) -> Self {
-        self.depth = depth;
+        self.way.depth = depth;
         self
     }
 
-    /// Looks at every copy, and writes what it found into the log. Changes nothing else.
+    /// Only so many percent of them, rounded up; which ones is left to chance, so that a few looks
+    /// reach all in the end.
+    pub fn sample(mut self, percent: u8) -> Self {
+        self.sample = Some(percent.min(100));
+        self
+    }
+
+    /// Brings back what a copy has lost or damaged, from another that has it whole; also what
+    /// opens the repository. What could not be brought back stays a failure. `Refused` from `run`
+    /// where the repository may not be written.
+    pub fn heal(mut self) -> Self {
+        self.way.heal = true;
+        self
+    }
+
+    /// Looks at every copy, and writes what it found into the log. Changes nothing else, unless it
+    /// is to heal.
     pub async fn run(self, cx: &Context) -> Result<VerifyReport> {
-        let points: Vec<_> = if self.backups.is_empty() {
+        let mut points: Vec<_> = if self.backups.is_empty() {
             // Also those that no list shows because their manifest cannot be read any more.
             let state = self.repository.vault.state(cx).await?;
             state.listed().filter(|point| point.committed.is_some()).cloned().collect()
         } else {
             self.backups.into_iter().map(|backup| backup.point).collect()
         };
-        verify::run(&self.repository.vault, cx, &points, self.depth).await
+        if let Some(percent) = self.sample {
+            points = some_of(points, percent)?;
+        }
+        verify::run(&self.repository.vault, cx, &points, self.way).await
     }
+}
+
+/// So many percent of these, rounded up, by chance; in the order that they had.
+fn some_of<T>(all: Vec<T>, percent: u8) -> Result<Vec<T>> {
+    let wanted = (all.len() * usize::from(percent)).div_ceil(100);
+    let draw = |(n, one)| Ok((random::<16>()?, n, one));
+    let mut drawn = all.into_iter().enumerate().map(draw).collect::<Result<Vec<_>>>()?;
+    drawn.sort_by_key(|(lot, ..)| *lot);
+    drawn.truncate(wanted);
+    drawn.sort_by_key(|(_, n, _)| *n);
+    Ok(drawn.into_iter().map(|(.., one)| one).collect())
 }
 
 /// A restore that is about to be planned.

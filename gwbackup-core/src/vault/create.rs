@@ -83,7 +83,8 @@ impl NewRepository {
             (KeyPurpose::Signer, *signer.public().id().as_bytes(), &seed),
         ] {
             let context = context(&id, purpose, object);
-            let file = wrap(cx, &trust, &self.keys, &signer, context, key, None).await?;
+            // Every key was given: nobody is left out.
+            let (file, _) = wrap(cx, &trust, &self.keys, &signer, context, key, None).await?;
             wraps.push((wrap_name(&context, 1)?, file));
         }
         for (copy, entry) in self.copies.iter().zip(&entries) {

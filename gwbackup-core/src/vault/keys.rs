@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::catalog::{FileKind, RepositoryId, SignedFile, Trust, store};
 use crate::context::Context;
 use crate::crypt::{
-    DataKey, KeyContext, KeyProvider, KeyPurpose, Recipient, RecipientState, Signer, StoredWrap,
-    Wrap, commitment, hex,
+    DataKey, KeyContext, KeyProvider, KeyPurpose, Recipient, RecipientState, Right, Signer,
+    StoredWrap, Wrap, commitment, hex,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{ObjectName, Sink};
@@ -40,8 +40,29 @@ pub(crate) fn context(id: &RepositoryId, purpose: KeyPurpose, object: [u8; 16]) 
     KeyContext { repository: *id.as_bytes(), purpose, object }
 }
 
-/// Wraps a key for each active recipient with the right, and signs. `KeyUnavailable` when none of
-/// the providers is one of them and none can do without its secret.
+/// The keys that open the repository itself.
+pub(super) fn of_repository(trust: &Trust) -> Vec<KeyContext> {
+    let id = trust.repository();
+    let signers = trust.current().signers.iter();
+    let seeds = signers.map(|s| context(id, KeyPurpose::Signer, *s.id.as_bytes()));
+    [(KeyPurpose::Repository, epoch_object(1)), (KeyPurpose::Digest, [0; 16])]
+        .into_iter()
+        .map(|(purpose, object)| context(id, purpose, object))
+        .chain(seeds)
+        .collect()
+}
+
+/// A recipient for whom nothing could be wrapped: its secret was not given.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LeftOut {
+    /// Its id in the trust document.
+    pub recipient: String,
+    /// What it has the right to, and cannot open.
+    pub right: Right,
+}
+
+/// Wraps a key for each active recipient with the right, and signs; says whom that leaves out.
+/// `KeyUnavailable` when none of the providers is one of them and none can do without its secret.
 ///
 /// `own`: the commitment of an archive's header, for an archive's data key.
 pub(crate) async fn wrap(
@@ -52,7 +73,7 @@ pub(crate) async fn wrap(
     context: KeyContext,
     key: &DataKey,
     own: Option<[u8; 32]>,
-) -> Result<SignedFile> {
+) -> Result<(SignedFile, Vec<LeftOut>)> {
     let committed = match own {
         Some(committed) => committed,
         None => commitment(context.purpose, &context.repository, key)?,
@@ -73,7 +94,7 @@ pub(crate) async fn wrap(
         };
         match body {
             Some(body) => wrap.add(recipient, body)?,
-            None => missing.push(recipient.id.clone()),
+            None => missing.push(LeftOut { recipient: recipient.id.clone(), right }),
         }
     }
     if wrap.recipients().next().is_none() {
@@ -83,11 +104,10 @@ pub(crate) async fn wrap(
         )
         .help("give a key whose recipient has that right"));
     }
-    if !missing.is_empty() {
-        tracing::warn!(recipients = ?missing, "not wrapped for keys that are not here");
-    }
     let stored = wrap.to_stored();
-    SignedFile::sign(cx, FileKind::Wrap, Some(trust.repository()), &stored, &[signer]).await
+    let repository = Some(trust.repository());
+    let file = SignedFile::sign(cx, FileKind::Wrap, repository, &stored, &[signer]).await?;
+    Ok((file, missing))
 }
 
 /// The provider that holds a recipient's key.
@@ -113,7 +133,8 @@ pub(crate) async fn unwrap(
     sinks: &[&dyn Sink],
     context: KeyContext,
 ) -> Result<DataKey> {
-    let wraps = find(cx, trust, sinks, context).await?;
+    let found = find(cx, trust, sinks, context).await?;
+    let wraps: Vec<Wrap> = found.into_iter().map(|found| found.wrap).collect();
     let right = context.purpose.right();
     let mut last = None;
     for wrap in wraps.iter().rev() {
@@ -186,13 +207,20 @@ async fn left_out(
     }))
 }
 
+/// A wrap, and the object that holds it.
+pub(super) struct FoundWrap {
+    pub(super) name: ObjectName,
+    pub(super) stored: bytes::Bytes,
+    wrap: Wrap,
+}
+
 /// Valid wraps of a key, by generation; the sinks may each lack some.
-async fn find(
+pub(super) async fn find(
     cx: &Context,
     trust: &Trust,
     sinks: &[&dyn Sink],
     context: KeyContext,
-) -> Result<Vec<Wrap>> {
+) -> Result<Vec<FoundWrap>> {
     let mut found = Vec::new();
     let mut damage = None;
     for generation in 1..=GENERATIONS {
@@ -200,9 +228,9 @@ async fn find(
         let mut here = None;
         for sink in sinks {
             match store::read(cx, *sink, &name, FileKind::Wrap).await {
-                Ok(Some(bytes)) => match parse(trust, bytes, context, generation) {
+                Ok(Some(stored)) => match parse(trust, stored.clone(), context, generation) {
                     Ok(wrap) => {
-                        here = Some(wrap);
+                        here = Some((stored, wrap));
                         break;
                     }
                     Err(e) => damage = Some(e.on(format!("{name} on {sink}"))),
@@ -213,7 +241,7 @@ async fn find(
             }
         }
         match here {
-            Some(wrap) => found.push(wrap),
+            Some((stored, wrap)) => found.push(FoundWrap { name, stored, wrap }),
             None => break,
         }
     }
@@ -244,7 +272,7 @@ fn parse(trust: &Trust, bytes: bytes::Bytes, context: KeyContext, generation: u3
 }
 
 impl Vault {
-    /// Wraps one of this repository's keys.
+    /// Wraps one of this repository's keys; whom that leaves out is added to `left_out`.
     pub(crate) async fn wrap(
         &self,
         cx: &Context,
@@ -252,10 +280,12 @@ impl Vault {
         object: [u8; 16],
         key: &DataKey,
         own: Option<[u8; 32]>,
+        left_out: &mut Vec<LeftOut>,
     ) -> Result<(ObjectName, SignedFile)> {
         let context = context(self.id(), purpose, object);
         let signer = self.signer.as_ref();
-        let file = wrap(cx, &self.trust, &self.keys, signer, context, key, own).await?;
+        let (file, missing) = wrap(cx, &self.trust, &self.keys, signer, context, key, own).await?;
+        left_out.extend(missing);
         Ok((wrap_name(&context, 1)?, file))
     }
 
@@ -274,8 +304,7 @@ impl Vault {
     /// The wraps of a backup's keys are on this copy, each signed and about its archive.
     pub(crate) async fn wraps_on(&self, cx: &Context, sink: &dyn Sink, of: &Found) -> Result<()> {
         let archive = archive_id(&of.manifest.archive.id)?;
-        let secrets = (of.details.secrets > 0).then_some(KeyPurpose::Secrets);
-        for purpose in std::iter::once(KeyPurpose::Archive).chain(secrets) {
+        for purpose in of.purposes() {
             check(cx, &self.trust, sink, context(self.id(), purpose, archive)).await?;
         }
         Ok(())

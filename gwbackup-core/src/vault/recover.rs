@@ -18,8 +18,8 @@ use crate::sink::{Body, ObjectName, put_once};
 const GRACE: Duration = Duration::from_hours(24);
 
 impl Vault {
-    /// Appends waiting events, completes backups whose manifest was written, and gives up those
-    /// whose time is over; says what had to stay. Safe to call at any time and from several
+    /// Appends waiting events, completes backups whose manifest was written, gives up those whose
+    /// time is over, and brings copies what the log says they lack; says what had to stay. Safe to call at any time and from several
     /// machines.
     pub(crate) async fn recover(&self, cx: &Context) -> Result<Vec<String>> {
         let mut left = self.sweep(cx).await?;
@@ -53,6 +53,7 @@ impl Vault {
                 outcome => outcome?,
             }
         }
+        left.extend(self.heal_lacking(cx, &state).await?);
         Ok(left)
     }
 

@@ -159,6 +159,12 @@ impl Instance {
                 self.gaps.push(gap(&kind, Cause::NotOffered, detail));
             }
         }
+        let members = "/consumer_groups/{consumer_groups}/consumers";
+        if endpoints.is_some_and(|all| all.iter().any(|one| one == members)) {
+            let detail = "which consumers are in which group is not read".to_owned();
+            let kind = Kind::known("consumer_group_consumer");
+            self.gaps.push(gap(&kind, Cause::NotReadable, detail));
+        }
         for (name, path) in unknown(endpoints.unwrap_or_default()) {
             let Ok(kind) = Kind::new(&name) else { continue };
             let Some(path) = path else {
@@ -415,3 +421,79 @@ const BUNDLED: &[&str] = &[
     "udp-log",
     "zipkin",
 ];
+
+#[cfg(test)]
+mod tests {
+    use gwbackup_core::connect::Settings;
+    use url::Url;
+
+    use super::*;
+
+    fn config() -> Config {
+        Config::new(&Url::parse("kong+http://h").unwrap(), &Settings::new()).unwrap()
+    }
+
+    fn root(role: &str, database: &str) -> Root {
+        let text = format!(
+            r#"{{"version":"3.9.1","configuration":{{"role":"{role}","database":"{database}",
+                "cluster_control_plane":"cp.internal:8005"}},
+                "plugins":{{"available_on_server":[]}}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_data_plane_names_where_its_configuration_comes_from() {
+        assert_eq!(mode(&root("traditional", "postgres"), &config()).unwrap(), Mode::Traditional);
+        assert_eq!(
+            mode(&root("control_plane", "postgres"), &config()).unwrap(),
+            Mode::ControlPlane
+        );
+        assert_eq!(mode(&root("traditional", "off"), &config()).unwrap(), Mode::DbLess);
+        let error = mode(&root("data_plane", "off"), &config()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().contains("cp.internal:8005"));
+    }
+
+    #[test]
+    fn every_endpoint_of_the_recorded_node_is_known() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/recordings/00-server.json");
+        let all: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let all = all.as_array().unwrap().iter();
+        let found = all.clone().find(|x| x["request"]["path"] == "/endpoints").unwrap();
+        let endpoints: Endpoints =
+            serde_json::from_value(found["response"]["body"].clone()).unwrap();
+        assert_eq!(unknown(&endpoints.data), BTreeMap::new());
+    }
+
+    #[test]
+    fn an_endpoint_that_the_table_does_not_know_is_placed_or_named() {
+        let endpoints = [
+            "/my-things",
+            "/my-things/{my_things}",
+            "/my-things/{my_things}/parts",
+            "/my-things/{my_things}/parts/{my_parts}",
+            "/rbac/users",
+            "/rbac/users/{rbac_users}",
+            "/services/{services}/my-things",
+            "/services/{services}/my-things/{my_things}",
+            "/cache/{key}",
+        ];
+        let path = |path: &[&str]| Some(path.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>());
+        let expected = [
+            ("my_parts", None),
+            ("my_things", path(&["my-things"])),
+            ("rbac_users", path(&["rbac", "users"])),
+        ];
+        let expected = expected.into_iter().map(|(name, path)| (name.to_owned(), path)).collect();
+        assert_eq!(unknown(&endpoints.map(str::to_owned)), expected);
+    }
+
+    #[test]
+    fn plugins_of_old_versions_have_no_versions() {
+        let old = serde_json::json!({ "acl": true, "own": { "version": "1.2", "priority": 3 } });
+        let found = plugins(&old);
+        assert_eq!((&*found["acl"], &*found["own"]), ("unknown", "1.2"));
+        assert!(plugins(&serde_json::json!([])).is_empty(), "an empty table of Lua");
+    }
+}

@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_table_knows_every_twin_of_the_recorded_plugins() {
-        let table = schema_of(|_| true, Vec::new(), &[]);
+        let table = schema_of(|_| true, Vec::new(), &[], true);
         let spec = table.kinds.iter().find(|spec| spec.kind.as_str() == "plugin").unwrap();
         for name in ["rate-limiting", "response-ratelimiting", "acme"] {
             let path = format!("/schemas/plugins/{name}");
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_old_name_counts_only_where_it_stands_alone() {
-        let rules = Rules::new(schema_of(|_| true, Vec::new(), &[]).into());
+        let rules = Rules::new(schema_of(|_| true, Vec::new(), &[], true).into());
         let form = |document: Value| {
             let key = Key::new(Kind::known("plugin"), Id::new("p").unwrap());
             let resource = Resource::new(key, Document::from_value(&document).unwrap());

@@ -2,6 +2,7 @@
 
 mod ledger;
 mod repair;
+mod workspaces;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -116,7 +117,13 @@ impl Reader {
             let targets = self.targets_below(collection).is_some();
             if !is_target(collection) && (targets || self.wants(&collection.kind)) {
                 let reader = Arc::clone(&self);
-                tasks.spawn(async move { reader.collection(at).await });
+                let workspaces = collection.kind.as_str() == "workspace";
+                tasks.spawn(async move {
+                    if workspaces {
+                        return workspaces::read(&reader, at).await;
+                    }
+                    reader.collection(at).await
+                });
             }
         }
         while joined(&mut tasks).await?.is_some() {}
@@ -144,7 +151,7 @@ impl Reader {
         let targets = self.targets_below(collection);
         let mut parents = Vec::new();
         let list = self.admin.0.client.at(collection.path.iter().map(String::as_str));
-        let found = self.list(at, collection, list, |key| {
+        let found = self.list(at, collection, list, None, |key| {
             if targets.is_some() {
                 parents.push(key.clone());
             }
@@ -161,8 +168,11 @@ impl Reader {
         }
         let Some((at, targets)) = targets else { return Ok(()) };
         let lists = stream::iter(parents).map(async |parent: Key| {
-            let list = self.admin.0.client.at(["upstreams", &parent.id.last(), "targets"]);
-            match self.list(at, targets, list, |_| {}).await {
+            let id = parent.id.last();
+            let list = self.admin.0.client.at(["upstreams", &id, "targets"]);
+            // Offsets of the list count rows, which move; those of all targets name a row.
+            let by_id = self.admin.0.client.at(["upstreams", &id, "targets", "all"]);
+            match self.list(at, targets, list, Some(by_id), |_| {}).await {
                 // Deleted since its list was read, and its targets with it.
                 Ok(Some(answer)) if answer.status == 404 => Ok(None),
                 found => self.gap_of(targets, found).await,
@@ -177,12 +187,14 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads one list to its end; the answer that ended it early.
+    /// Reads one list to its end; the answer that ended it early. If it has more than a page, the
+    /// other one is read in its place.
     async fn list(
         &self,
         at: usize,
         collection: &Collection,
         list: Url,
+        mut if_long: Option<Url>,
         mut each: impl FnMut(&Key),
     ) -> Result<Option<Answer>> {
         let mut walk = Walk::new(list, &self.admin.0.config.tags);
@@ -193,7 +205,14 @@ impl Reader {
                 return Ok(Some(answer));
             }
             let page = Page::parse(&answer.body)?;
-            if let Some(next) = walk.next(&page)? {
+            let next = walk.next(&page)?;
+            if let Some(other) = next.as_ref().and_then(|_| if_long.take()) {
+                walk = Walk::new(other, &self.admin.0.config.tags);
+                self.fetch(&mut fetch, walk.first());
+                continue;
+            }
+            if_long = None;
+            if let Some(next) = next {
                 self.fetch(&mut fetch, next);
                 // The request goes out before this page is worked on.
                 tokio::task::yield_now().await;

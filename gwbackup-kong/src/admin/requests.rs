@@ -77,7 +77,7 @@ pub(super) fn update(
     if !in_part {
         return Ok(Some(Update::Whole(new.as_str().to_owned())));
     }
-    let old = stripped(rules, live).without(absent(wanted));
+    let old = stripped(rules, live).without(absent(wanted).chain(hashed(wanted)));
     let (new, old) = (members(&new)?, members(&old)?);
     let mut part: BTreeMap<&str, Option<&RawValue>> = BTreeMap::new();
     for (name, value) in &new {
@@ -138,4 +138,120 @@ fn time_left(resource: &Resource, now: Timestamp) -> Option<u64> {
 fn members(document: &Document) -> Result<BTreeMap<String, &RawValue>> {
     serde_json::from_str(document.as_str())
         .map_err(|_| Error::invalid("an entity of Kong is an object"))
+}
+
+#[cfg(test)]
+mod tests {
+    use gwbackup_core::model::{Absence, Id, Key, Kind, Mark};
+
+    use super::*;
+
+    fn entity(kind: &'static str, text: &str) -> Resource {
+        let key = Key::new(Kind::known(kind), Id::new("e1").unwrap());
+        Resource::new(key, Document::parse(text).unwrap())
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    fn made(kind: &'static str, text: &str) -> Option<String> {
+        creation(&Rules::new(crate::schema()), &entity(kind, text), now()).unwrap()
+    }
+
+    fn changed(kind: &'static str, live: &str, wanted: &str) -> Update {
+        let rules = Rules::new(crate::schema());
+        update(&rules, &entity(kind, live), &entity(kind, wanted), now()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_creation_says_its_id_and_nothing_that_the_node_sets() {
+        for (kind, text, wanted) in [
+            (
+                "target",
+                r#"{"id":"old","created_at":1.50,"updated_at":2.5,"tags":null,"weight":100}"#,
+                r#"{"created_at":1.50,"id":"e1","tags":null,"weight":100}"#,
+            ),
+            (
+                "certificate",
+                r#"{"id":"e1","cert":"c","key":"k","snis":["a.example"]}"#,
+                r#"{"cert":"c","id":"e1","key":"k"}"#,
+            ),
+            ("ca_certificate", r#"{"cert":"c","cert_digest":"d"}"#, r#"{"cert":"c","id":"e1"}"#),
+            (
+                "route",
+                r#"{"regex_priority":9007199254740993,"service":{"id":"s"}}"#,
+                r#"{"id":"e1","regex_priority":9007199254740993,"service":{"id":"s"}}"#,
+            ),
+            (
+                "basicauth_credential",
+                r#"{"password":"5baa61e4","username":"u"}"#,
+                r#"{"id":"e1","username":"u"}"#,
+            ),
+            (
+                "oauth2_credential",
+                r#"{"client_secret":"clear","hash_secret":false}"#,
+                r#"{"client_secret":"clear","hash_secret":false,"id":"e1"}"#,
+            ),
+        ] {
+            assert_eq!(made(kind, text).as_deref(), Some(wanted), "{kind}");
+        }
+    }
+
+    #[test]
+    fn an_end_becomes_the_time_that_is_left() {
+        let ttl = |ttl: &str| made("keyauth_credential", &format!(r#"{{"key":"k","ttl":{ttl}}}"#));
+        assert_eq!(ttl("1800000060").unwrap(), r#"{"id":"e1","key":"k","ttl":60}"#);
+        assert_eq!(ttl("null").unwrap(), r#"{"id":"e1","key":"k"}"#);
+        assert_eq!(ttl("1799999999"), None);
+        assert_eq!(ttl("3600").unwrap(), r#"{"id":"e1","key":"k","ttl":3600}"#);
+    }
+
+    #[test]
+    fn an_update_replaces_the_whole_unless_that_would_lose_something() {
+        let whole = changed("service", r#"{"host":"a","name":"n"}"#, r#"{"host":"b"}"#);
+        assert_eq!(whole, Update::Whole(r#"{"host":"b"}"#.into()));
+        for (kind, live, wanted, part) in [
+            (
+                "certificate",
+                r#"{"cert":"a","key":"k","snis":["s"],"tags":["t"],"key_alt":null}"#,
+                r#"{"cert":"b","key":"k","snis":[]}"#,
+                r#"{"cert":"b","tags":null}"#,
+            ),
+            (
+                "basicauth_credential",
+                r#"{"password":"h","tags":null,"username":"a"}"#,
+                r#"{"password":"h","tags":["x"],"username":"a"}"#,
+                r#"{"tags":["x"]}"#,
+            ),
+            (
+                "oauth2_credential",
+                r#"{"client_secret":"$pbkdf2-sha512$x","hash_secret":true,"name":"a"}"#,
+                r#"{"client_secret":"$pbkdf2-sha512$x","hash_secret":true,"name":"b"}"#,
+                r#"{"name":"b"}"#,
+            ),
+        ] {
+            assert_eq!(changed(kind, live, wanted), Update::Part(part.into()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_here_is_neither_sent_nor_cleared() {
+        let live = entity("plugin", r#"{"config":{"key":"hush","minute":1},"name":"p"}"#);
+        let mut wanted = entity("plugin", r#"{"config":{"minute":2},"name":"p"}"#);
+        wanted.marks.push(Mark::absent("/config/key", Absence::Withheld));
+        let rules = Rules::new(crate::schema());
+        let update = update(&rules, &live, &wanted, now()).unwrap().unwrap();
+        assert_eq!(update, Update::Part(r#"{"config":{"minute":2}}"#.into()));
+    }
+
+    #[test]
+    fn a_target_lies_below_its_upstream() {
+        let path = ["upstreams".to_owned()];
+        let target = entity("target", r#"{"upstream":{"id":"u1"}}"#);
+        let address = Address::new(&path, &target).unwrap();
+        let segments: Vec<&str> = address.entity().collect();
+        assert_eq!(segments, ["upstreams", "u1", "targets", "e1"]);
+        assert!(Address::new(&path, &entity("target", "{}")).is_err());
+    }
 }

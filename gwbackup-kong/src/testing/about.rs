@@ -28,6 +28,9 @@ impl Node {
         if self.mode == Mode::DbLess {
             set(&mut root, "/configuration/database", "off".into());
         }
+        if !self.workspaces.is_empty() {
+            set(&mut root, "/edition", "enterprise".into());
+        }
         let plugins =
             Kind::of_schema("plugins").into_iter().flat_map(|kind| self.store.after(kind, None));
         let mut names: Vec<Value> =
@@ -36,6 +39,17 @@ impl Node {
         names.dedup();
         set(&mut root, "/plugins/enabled_in_cluster", names.into());
         Reply::json(200, &root)
+    }
+
+    /// `GET /workspaces`.
+    pub(super) fn list_workspaces(&self) -> Reply {
+        let names = std::iter::once("default").chain(self.workspaces.keys().map(String::as_str));
+        let workspace = |name: &str| {
+            let id = Uuid::new_v5(&Uuid::NAMESPACE_DNS, name.as_bytes());
+            json!({ "id": id, "name": name, "comment": null, "config": {}, "meta": {} })
+        };
+        let data: Vec<Value> = names.map(workspace).collect();
+        Reply::json(200, &json!({ "data": data, "next": null }))
     }
 
     /// `GET /status`.

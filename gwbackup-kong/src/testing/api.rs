@@ -51,8 +51,26 @@ fn unavailable(what: &str) -> Reply {
 }
 
 impl Node {
-    /// Answers a request.
+    /// Answers a request, in the workspace that its path begins with.
     pub(super) fn handle(&mut self, request: &Request<'_>) -> Reply {
+        let path = request.path.trim_start_matches('/');
+        let (first, rest) = path.split_once('/').map_or((path, None), |(a, b)| (a, Some(b)));
+        let default = first == "default" && !self.workspaces.is_empty();
+        if !default && !self.workspaces.contains_key(first) {
+            return self.answer(request);
+        }
+        // Answers name paths without the workspace.
+        let path = rest.map_or_else(|| "/".to_owned(), |rest| format!("/{rest}"));
+        let inner = Request { path: &path, ..*request };
+        let Some(own) = self.workspaces.remove(first) else { return self.answer(&inner) };
+        let outer = std::mem::replace(&mut self.store, own);
+        let reply = self.answer(&inner);
+        let own = std::mem::replace(&mut self.store, outer);
+        self.workspaces.insert(first.to_owned(), own);
+        reply
+    }
+
+    fn answer(&mut self, request: &Request<'_>) -> Reply {
         let now = self.now();
         self.store.expire(now);
         let path = request.path.trim_end_matches('/');
@@ -62,6 +80,7 @@ impl Node {
             ("GET", []) => Ok(self.about()),
             ("GET", ["status"]) => Ok(self.status()),
             ("GET", ["endpoints"]) => Ok(self.endpoints()),
+            ("GET", ["workspaces"]) if !self.workspaces.is_empty() => Ok(self.list_workspaces()),
             ("GET", ["plugins", "enabled"]) => Ok(Self::enabled()),
             ("GET", ["schemas", part @ ("plugins" | "vaults"), name]) => {
                 Ok(self.schema(part, name))

@@ -125,6 +125,15 @@ impl Node {
         for entity in &file.entities {
             let mut body = entity.body.clone();
             let expired = self.time_left(entity, &mut body);
+            let unhashed =
+                matches!(body.get("hash_on").and_then(Value::as_str), None | Some("none"));
+            if self.mode == Mode::DbLess
+                && unhashed
+                && body.get("algorithm").is_some_and(|algorithm| algorithm == "consistent-hashing")
+            {
+                // Such a node says nothing of it.
+                body.insert("algorithm".into(), "round-robin".into());
+            }
             match self.write_as(entity.kind, Write::Replace(entity.id), body, way) {
                 Ok(_) => {}
                 Err(refusal) => {

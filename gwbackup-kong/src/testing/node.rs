@@ -1,5 +1,6 @@
 //! A node: what it holds and what it knows of itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gwbackup_core::Result;
@@ -33,6 +34,8 @@ pub(super) struct Node {
     pub(super) version: String,
     /// The hash of the loaded file, and of its text as it came.
     pub(super) loaded: (String, Option<String>),
+    /// What other workspaces than the default one hold, by name. None on a node of open source.
+    pub(super) workspaces: BTreeMap<String, Store>,
     /// Hashes of credentials that running workers still go by, by id.
     pub(super) cached: Map<String, Value>,
 }
@@ -53,6 +56,7 @@ impl Node {
             mode,
             version,
             loaded: ("0".repeat(32), None),
+            workspaces: BTreeMap::new(),
             cached: Map::new(),
         })
     }

@@ -1,6 +1,6 @@
 //! How often and how widely a node is asked.
 
-use gwbackup_kong::testing::KongDouble;
+use gwbackup_kong::testing::{KongDouble, Sizes};
 use serde_json::json;
 
 use crate::common::{admin, admin_of, quick, read};
@@ -42,4 +42,13 @@ async fn no_more_calls_at_one_time_than_allowed() {
     kong.forget_calls();
     read(&admin(&kong), &quick()).await.unwrap();
     assert_eq!(kong.traffic().most_requests, 8);
+}
+
+#[tokio::test]
+async fn thirty_six_thousand_entities_take_less_than_sixty_calls() {
+    let kong = KongDouble::start().await.unwrap();
+    kong.generate(&Sizes::around(10_000)).unwrap();
+    let content = read(&admin(&kong), &quick()).await.unwrap();
+    assert_eq!((content.resources.len(), content.lacks()), (36_000, vec![]));
+    assert!(kong.traffic().requests <= 60, "{:?}", kong.traffic());
 }

@@ -31,14 +31,12 @@ async fn the_suite_for_sources() {
     .await;
 }
 
-/// Without what the recorded restore did not bring back: the time of the last change, and hashes,
-/// which the node hashed again.
+/// Without what moves by itself: the time of the last change, and the time that is left.
 fn comparable(mut entity: Value) -> Value {
     let members = entity.as_object_mut().unwrap();
     members.remove("updated_at");
-    members.remove("password");
-    if members.get("hash_secret") == Some(&json!(true)) {
-        members.remove("client_secret");
+    if members.get("ttl").is_some_and(Value::is_number) {
+        members.remove("ttl");
     }
     entity
 }
@@ -66,13 +64,11 @@ async fn what_is_read_is_what_the_recorded_node_held() {
     assert_eq!((content.resources.len(), count), (103, 103));
 }
 
-#[tokio::test]
-async fn the_same_state_read_from_an_export_differs_in_nothing() {
-    let kong = KongDouble::start().await.unwrap();
-    fill(&kong);
+/// Reads the recorded export through `kong-file:` and holds it against what a node gave.
+async fn equals_the_export(kong: &KongDouble, db_less: bool) {
     let cx = quick();
-    let description = described(&admin(&kong), &cx).await.unwrap();
-    let content = read(&admin(&kong), &cx).await.unwrap();
+    let description = described(&admin(kong), &cx).await.unwrap();
+    let content = read(&admin(kong), &cx).await.unwrap();
     let rules = Rules::new(description.schema);
     let path = format!("{}/tests/fixtures/12-export.yml", env!("CARGO_MANIFEST_DIR"));
     let file = gwbackup_kong::open(path).unwrap();
@@ -87,13 +83,43 @@ async fn the_same_state_read_from_an_export_differs_in_nothing() {
         })
         .filter(|(key, _)| !["parameter", "declarative_file"].contains(&key.kind.as_str()))
         .collect();
-    let keys = |of: &BTreeMap<Key, Resource>| of.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&content.resources), keys(&exported));
-    for (key, resource) in &content.resources {
-        let form =
-            |resource: &Resource| comparable(rules.comparable(resource, &[], &[]).to_value());
-        assert_eq!(form(resource), form(&exported[key]), "{key}");
+    let form = |resource: &Resource| rules.comparable(resource, &[], &[]).as_str().to_owned();
+    for (key, resource) in &exported {
+        let Some(read) = content.resources.get(key) else {
+            // An export gives seconds left, a load takes them for a moment long past.
+            let expired = resource.document.get("/ttl").is_some_and(|ttl| ttl != "null");
+            assert!(db_less && expired, "{key} is not there");
+            continue;
+        };
+        // One file of the recordings has a host's name replaced, even inside a private key.
+        let read = form(read).replace("kong-node-1", "vm");
+        assert!(read == form(resource), "{key} differs");
     }
+    assert!(content.resources.keys().all(|key| exported.contains_key(key)));
+}
+
+#[tokio::test]
+async fn the_same_state_read_from_an_export_differs_in_nothing() {
+    let kong = KongDouble::start().await.unwrap();
+    fill(&kong);
+    equals_the_export(&kong, false).await;
+}
+
+#[tokio::test]
+async fn a_node_without_a_database_is_read_and_says_when_it_moves() {
+    let kong = KongDouble::builder().db_less().start().await.unwrap();
+    kong.load(&fixture("12-export.yml")).unwrap();
+    let (node, cx) = (admin(&kong), quick());
+    let revision = node.revision(&cx, &Scope::everything()).await.unwrap().unwrap();
+    assert_eq!(revision.as_str().len(), 32);
+    equals_the_export(&kong, true).await;
+    let again = node.revision(&cx, &Scope::everything()).await.unwrap();
+    assert_eq!(again.as_ref(), Some(&revision));
+    kong.load("{\"_format_version\": \"3.0\", \"services\": [{\"host\": \"h\"}]}").unwrap();
+    assert_ne!(node.revision(&cx, &Scope::everything()).await.unwrap(), Some(revision));
+    let with_database = KongDouble::start().await.unwrap();
+    let none = admin(&with_database).revision(&cx, &Scope::everything()).await.unwrap();
+    assert_eq!(none, None);
 }
 
 #[tokio::test]

@@ -9,5 +9,9 @@
 
 mod bench;
 mod conformance;
+mod db_less;
 mod failures;
+mod hashes;
+mod refusals;
+mod rules;
 mod whole;
