@@ -121,9 +121,8 @@ impl FileFormat for KongFile {
     }
 
     fn initial(&self) -> Result<Vec<Resource>> {
-        let version = Node::Text(FORMAT_VERSION.into());
-        let transform = Node::Token("false".into());
-        let own = vec![("_format_version".into(), version), ("_transform".into(), transform)];
+        // Without a version, so that what a backup of a file says of itself always differs.
+        let own = vec![("_transform".into(), Node::Token("false".into()))];
         Ok(vec![settings(&Node::Map(own))?])
     }
 

@@ -21,7 +21,7 @@ fn usage_and_configuration_are_64() {
     let world = World::new();
     let before = world.files(&["a", "b", "kong.yml"]);
     for arguments in [
-        &["scrub", "--json"][..],
+        &["retain", "--json"][..],
         &["backup", "--json"],
         &["backup", "kong.yml", "--json"],
         &["backup", "kong.txt", "--app", "x", "--env", "y", "--json"],

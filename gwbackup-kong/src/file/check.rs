@@ -82,13 +82,11 @@ impl<'a> Check<'a> {
         if kind == SETTINGS {
             self.transform = resource.document.get("/_transform") != Some("false");
         }
-        // What was so before the restore is not the restore's to refuse, unless it changes what the
-        // file says of it.
+        // What was so before, in the file or in the backup, is not the restore's to refuse: only a
+        // secret and a file's word about secrets that come together now.
         let change = self.changes.get(&resource.key).copied();
-        if change.is_none() && !self.settings {
-            return;
-        }
-        if let Some(member) = secret_member(kind)
+        if change.is_some() != self.settings
+            && let Some(member) = secret_member(kind)
             && let Some(secret) = resource.document.text(&format!("/{member}"))
         {
             let hash_secret = resource.document.get("/hash_secret") == Some("true");

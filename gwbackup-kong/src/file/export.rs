@@ -145,11 +145,7 @@ impl Export {
     /// The resource as the file takes it; `None` for what it does not hold.
     fn take(&self, resource: Result<Resource>) -> Option<Result<Resource>> {
         let resource = match resource {
-            Ok(resource) if self.holds(resource.key.kind.as_str()) => resource,
-            Ok(resource) => {
-                self.leave_out(resource.key.kind.to_string());
-                return None;
-            }
+            Ok(resource) => resource,
             error => return Some(error),
         };
         let kind = resource.key.kind.as_str();
@@ -157,6 +153,10 @@ impl Export {
             return Some(Err(Error::invalid("Kong has no entities of this kind")
                 .on(&resource.key)
                 .help("a backup of another product can be exported as json or jsonl")));
+        }
+        if !self.holds(kind) {
+            self.leave_out(kind.to_owned());
+            return None;
         }
         Some(Ok(resource))
     }
