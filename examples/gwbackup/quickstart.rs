@@ -72,7 +72,10 @@ impl<'a> Tour<'a> {
     /// Gateway, key, repository on two directories, preflight.
     async fn prepare(&self) -> Result<Repository> {
         self.tell("gwbackup quickstart: a gateway is backed up, lost, and brought back.");
-        self.tell(format_args!("The gateway: {}, a double of Kong in this process", self.node.url()));
+        self.tell(format_args!(
+            "The gateway: {}, a double of Kong in this process",
+            self.node.url()
+        ));
         self.tell(format_args!("The rest is in {}", self.dir.display()));
         let keys = self.dir.join("keys");
         std::fs::create_dir_all(&keys)?;
@@ -100,7 +103,10 @@ impl<'a> Tour<'a> {
     }
 
     async fn back_up(&self, repository: &Repository, kind: BackupType) -> Result<BackupReport> {
-        let backup = repository.backup(Arc::new(self.node.gateway()?)).application("shop").environment("prod");
+        let backup = repository
+            .backup(Arc::new(self.node.gateway()?))
+            .application("shop")
+            .environment("prod");
         let report = backup.kind(kind).tag("tour", "quickstart").run(self.cx).await?;
         let copies = report.copies.iter().filter(|copy| copy.ok).count();
         self.tell(format_args!(
@@ -175,7 +181,9 @@ impl<'a> Tour<'a> {
             report.status,
             report.summary.writes(),
         ));
-        self.tell("   by an import, since a node would hash them again. The gateway's state before is");
+        self.tell(
+            "   by an import, since a node would hash them again. The gateway's state before is",
+        );
         self.tell("   kept as a safety backup, so that the restore itself can be turned round");
         if sabotage {
             self.tell("   (and somebody altered one resource behind the restore's back)");

@@ -19,7 +19,7 @@ use crate::clock::{Timestamp, millis};
 use crate::context::Context;
 use crate::crypt::{hex, random, uuid_v7};
 use crate::error::{Error, Result};
-use crate::model::{Gap, Kind, Rules, Scope, Verdict};
+use crate::model::{Description, Gap, Kind, Presence, Rules, Scope, Verdict};
 use crate::plan::Selector;
 use crate::sink::ObjectName;
 use crate::source::{Purpose, Source};
@@ -161,7 +161,7 @@ pub(crate) async fn run(
         commit(vault, cx, prepared).await
     };
     match made.await {
-        Ok(report) if report.resources == 0 => {
+        Ok(report) if report.kinds.keys().all(|kind| is_always_there(kind, &description)) => {
             let warnings = why_empty(cx, source.as_ref(), options).await;
             Ok(BackupReport { warnings, ..report })
         }
@@ -179,6 +179,12 @@ pub(crate) async fn run(
             Err(e)
         }
     }
+}
+
+/// Whether things of this kind are there in an empty gateway, too.
+fn is_always_there(kind: &Kind, description: &Description) -> bool {
+    let spec = description.schema.kinds.iter().find(|spec| spec.kind == *kind);
+    spec.is_some_and(|spec| matches!(spec.presence, Presence::Fixed(_)))
 }
 
 /// An empty backup is rarely what somebody wanted; the gateway may know more.

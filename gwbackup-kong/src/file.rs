@@ -93,7 +93,7 @@ impl KongFile {
 struct Nested(KongFile);
 
 fn check(
-    format: impl FileFormat,
+    format: &impl FileFormat,
     changes: &[Change],
     resources: &mut dyn Iterator<Item = Result<Resource>>,
 ) -> Result<Vec<Finding>> {
@@ -139,7 +139,7 @@ impl FileFormat for KongFile {
         changes: &[Change],
         resources: &mut dyn Iterator<Item = Result<Resource>>,
     ) -> Result<Vec<Finding>> {
-        check(*self, changes, resources)
+        check(self, changes, resources)
     }
 
     fn like(&self, present: &mut dyn BufRead) -> Result<Option<Box<dyn FileFormat>>> {
@@ -189,7 +189,7 @@ impl FileFormat for Nested {
         changes: &[Change],
         resources: &mut dyn Iterator<Item = Result<Resource>>,
     ) -> Result<Vec<Finding>> {
-        check(*self, changes, resources)
+        check(self, changes, resources)
     }
 }
 

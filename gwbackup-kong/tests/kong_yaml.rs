@@ -141,23 +141,24 @@ fn what_is_not_plain_is_refused_with_its_place() {
 
 #[test]
 fn repetition_stays_cheap() {
+    use std::fmt::Write as _;
     // Each line holds what came before twice: 2^40 values if somebody wrote them out.
     let mut wide = String::from("[x]\n");
     let mut deep = String::from("&a0 [x]\n");
     for n in 1..200 {
-        deep += &format!("_a{n}: &a{n} [*a{}]\n", n - 1);
+        writeln!(deep, "_a{n}: &a{n} [*a{}]", n - 1).unwrap();
     }
     let deep = value(&deep).unwrap_err();
     assert!(deep.to_string().contains("more than 128 levels"), "{deep}");
     wide = wide.replace("[x]", &format!("&b {{a: {}}}", "1".repeat(1000)));
     for n in 0..2000 {
-        wide += &format!("_b{n}: *b\n");
+        writeln!(wide, "_b{n}: *b").unwrap();
     }
     assert!(value(&wide).is_ok(), "an ordinary anchor");
     let list = "x, ".repeat(2000);
     let mut laughs = format!("&c [{list}]\n");
     for n in 0..2000 {
-        laughs += &format!("_c{n}: *c\n");
+        writeln!(laughs, "_c{n}: *c").unwrap();
     }
     let error = value(&laughs).unwrap_err();
     assert!(error.to_string().contains("aliases that repeat too much"), "{error}");

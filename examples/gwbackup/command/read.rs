@@ -217,9 +217,10 @@ async fn declarative(
         ExportFormat::Deck => Export::deck().counted_from(session.cx.now()),
         _ => Export::kong().counted_from(backup.manifest().started_at),
     };
-    export = match details.product.starts_with("Kong") {
-        true => export.version(&details.version),
-        false => export.only_kong(),
+    export = if details.product.starts_with("Kong") {
+        export.version(&details.version)
+    } else {
+        export.only_kong()
     };
     view.export(export.clone(), out).await?;
     Ok(export.left_out())

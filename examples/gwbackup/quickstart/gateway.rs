@@ -185,8 +185,7 @@ impl Check for Probe {
         names.sort_unstable();
         let all = ["orders-canary", "orders-read", "orders-write"];
         let plugins = list("/services/harbor-orders/plugins")?;
-        let guarded =
-            plugins.iter().any(|one| one["name"] == "key-auth" && one["enabled"] == true);
+        let guarded = plugins.iter().any(|one| one["name"] == "key-auth" && one["enabled"] == true);
         let moved = node.call("GET", "/routes/ledger-sni", &Value::Null)?;
         Ok(vec![
             found("orders", host == "orders.upstream", format!("harbor-orders leads to {host}")),

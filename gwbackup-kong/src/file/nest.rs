@@ -128,7 +128,9 @@ fn without_nulls(value: &mut Node) {
     match value {
         Node::Map(members) => {
             members.retain(|(_, value)| !value.is_null());
-            members.iter_mut().for_each(|(_, value)| without_nulls(value));
+            for (_, value) in members {
+                without_nulls(value);
+            }
         }
         Node::List(items) => items.iter_mut().for_each(without_nulls),
         Node::Token(_) | Node::Text(_) => {}

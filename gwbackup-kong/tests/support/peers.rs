@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// decK, at the version that `tests/peers/deck/go.mod` pins; `None` where peers are not asked for.
-pub fn deck() -> Option<&'static Path> {
+pub(crate) fn deck() -> Option<&'static Path> {
     static DECK: OnceLock<PathBuf> = OnceLock::new();
     let wanted = std::env::var("GWBACKUP_PEERS").is_ok_and(|value| value == "1");
     if !wanted {
@@ -38,7 +38,7 @@ fn go_install(name: &str, package: &str) -> PathBuf {
 }
 
 /// A call of decK that reports nothing to anybody.
-pub fn call(deck: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn call(deck: &Path, arguments: &[&str]) -> Command {
     let mut call = Command::new(deck);
     call.args(arguments).arg("--analytics=false").env_remove("DECK_KONG_ADDR");
     call
@@ -46,7 +46,7 @@ pub fn call(deck: &Path, arguments: &[&str]) -> Command {
 
 /// Makes the call; fails the test when it fails.
 #[track_caller]
-pub fn run(mut call: Command) -> String {
+pub(crate) fn run(mut call: Command) -> String {
     let output = call.output().expect("a program that was just built");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{call:?}: {error}");
