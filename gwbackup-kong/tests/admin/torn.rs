@@ -1,9 +1,11 @@
 //! Edits by others while a node is read: whatever they do, what was read could have been.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use gwbackup_core::model::{Cause, Key, Kind, Role, Rules, To};
-use gwbackup_kong::testing::{Edit, KongDouble, Sizes};
+use gwbackup_kong::testing::{Edit, Fault, KongDouble, Sizes};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -243,4 +245,32 @@ async fn a_name_that_moves_between_pages_is_torn_and_not_doubled_in_silence() {
     let torn: Vec<_> = content.gaps.iter().filter(|gap| gap.cause == Cause::Torn).collect();
     assert_eq!(torn.len(), 1, "{torn:?}");
     assert_eq!(id(&last), format!("/consumers/{}", torn[0].under.as_ref().unwrap()));
+}
+
+#[tokio::test]
+async fn where_more_is_missing_than_can_be_looked_up_the_kind_is_torn() {
+    let kong = KongDouble::start().await.unwrap();
+    kong.generate(&Sizes { consumers: 3_100, key_auths: 3_100, ..Sizes::default() }).unwrap();
+    let consumers = kong.state()["consumers"].clone();
+    let mut gone: Vec<Edit> = consumers
+        .iter()
+        .map(|consumer| format!("/consumers/{}", consumer["id"].as_str().unwrap()))
+        .map(|path| Edit::new("DELETE", path, Value::Null))
+        .collect();
+    // All consumers go, and their keys with them, once the keys were read, and not before.
+    let pages = Arc::new(AtomicU32::new(0));
+    let asked_keys = Arc::clone(&pages);
+    kong.edits(move |asked| {
+        if asked.path == "/key-auths" {
+            asked_keys.fetch_add(1, Ordering::Relaxed);
+        }
+        let read = asked_keys.load(Ordering::Relaxed) == 4;
+        if read && asked.path == "/consumers" { std::mem::take(&mut gone) } else { Vec::new() }
+    });
+    kong.faults(move |asked| {
+        let early = asked.path == "/consumers" && pages.load(Ordering::Relaxed) < 4;
+        early.then_some(Fault::RetryAfter(429, 1))
+    });
+    let content = read(&admin(&kong), &quick()).await.unwrap();
+    assert_eq!(content.lacks(), [("keyauth_credential", Cause::Torn)]);
 }

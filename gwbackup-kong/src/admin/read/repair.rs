@@ -5,14 +5,14 @@
 //! was born behind the reader, it is read now; if it was deleted, so was the other, which is
 //! withdrawn.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gwbackup_core::model::{Captured, Cause, Gap, Id, Key, Kind, Resource};
 use gwbackup_core::{Error, Result};
 
 use super::ledger::Thing;
-use super::{Reader, is_target};
+use super::{Reader, gap, is_target};
 
 /// How often a gateway is followed that goes on moving.
 const ROUNDS: u32 = 5;
@@ -26,9 +26,11 @@ pub(super) async fn run(reader: &Reader) -> Result<()> {
     for _ in 0..ROUNDS {
         let mut missing = reader.ledger().missing();
         missing.retain(|parent, _| !dangling.contains(parent));
-        let children: HashSet<Thing> = missing.values().flatten().copied().collect();
-        if missing.is_empty() || missing.len().max(children.len()) > MOST {
+        if missing.is_empty() {
             break;
+        }
+        if missing.len() > MOST {
+            return leave(reader, missing.into_values().flatten()).await;
         }
         let parents: Vec<Thing> = missing.keys().copied().collect();
         let there: HashSet<Thing> = add(reader, parents, false).await?;
@@ -39,6 +41,9 @@ pub(super) async fn run(reader: &Reader) -> Result<()> {
             .collect();
         if orphans.is_empty() {
             continue;
+        }
+        if orphans.len() > MOST {
+            return leave(reader, orphans.into_iter()).await;
         }
         withdraw(reader, &orphans).await?;
         add(reader, orphans.into_iter().collect(), true).await?;
@@ -92,6 +97,21 @@ async fn withdraw(reader: &Reader, things: &HashSet<Thing>) -> Result<()> {
     let keys: Result<Vec<_>> =
         things.iter().filter_map(|thing| key(reader, *thing).transpose()).collect();
     reader.send(keys?.into_iter().map(Captured::Withdrawn).collect()).await
+}
+
+/// Gives up on these: their kinds are torn. Where tags choose, what others need may lie outside, and
+/// so much of it says nothing.
+async fn leave(reader: &Reader, things: impl Iterator<Item = Thing>) -> Result<()> {
+    if !reader.admin.0.config.tags.is_empty() {
+        return Ok(());
+    }
+    let kinds: BTreeSet<u16> = things.map(|thing| thing.at).collect();
+    let collections = kinds.into_iter().filter_map(|at| reader.instance.collections.get(at.into()));
+    let gaps = collections.map(|collection| {
+        let detail = format!("what more than {MOST} of them need came or went while it was read");
+        Captured::Gap(gap(&collection.kind, Cause::Torn, detail))
+    });
+    reader.send(gaps.collect()).await
 }
 
 /// Names what is torn: it needs something that Kong would not let go without it.
