@@ -106,7 +106,8 @@ async fn leave(reader: &Reader, things: impl Iterator<Item = Thing>) -> Result<(
         return Ok(());
     }
     let kinds: BTreeSet<u16> = things.map(|thing| thing.at).collect();
-    let collections = kinds.into_iter().filter_map(|at| reader.instance.collections.get(at.into()));
+    let collections =
+        kinds.into_iter().filter_map(|at| reader.instance.collections.get(usize::from(at)));
     let gaps = collections.map(|collection| {
         let detail = format!("what more than {MOST} of them need came or went while it was read");
         Captured::Gap(gap(&collection.kind, Cause::Torn, detail))
