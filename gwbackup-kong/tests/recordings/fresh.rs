@@ -42,7 +42,7 @@ const WORDS: &[&str] = &[
     "pool",
 ];
 
-/// SplitMix64, so that a failure can be had again.
+/// `SplitMix64`, so that a failure can be had again.
 pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
