@@ -180,6 +180,7 @@ pub(crate) async fn export(session: &Session, arguments: Export) -> Result<Outco
 }
 
 /// Writes the file; what the format has no place for, and how much of it there is.
+#[cfg_attr(not(feature = "kong"), expect(unused_variables, reason = "for other products' files"))]
 async fn write(
     session: &Session,
     backup: &BackupInfo,
@@ -213,11 +214,11 @@ async fn declarative(
 ) -> Result<BTreeMap<String, u64>> {
     use gwbackup::kong::Export;
     let details = backup.details();
-    let mut export = match format {
+    let export = match format {
         ExportFormat::Deck => Export::deck().counted_from(session.cx.now()),
         _ => Export::kong().counted_from(backup.manifest().started_at),
     };
-    export = if details.product.starts_with("Kong") {
+    let export = if details.product.starts_with("Kong") {
         export.version(&details.version)
     } else {
         export.only_kong()
