@@ -1,6 +1,6 @@
 //! Streaming a file's resources out of a thread.
 
-use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
+use futures_util::TryStreamExt as _;
 
 use super::FileGateway;
 use crate::context::Context;
