@@ -38,7 +38,7 @@
 //!
 //! | Feature | Brings |
 //! |---|---|
-//! | `kong` | Kong Gateway: declarative files, `kong-file:` |
+//! | `kong` | Kong Gateway: its Admin API, `kong+http:` and `kong+https:` (to read); declarative files, `kong-file:` |
 //! | `testing` | a gateway in memory, a manual clock, fault injection, conformance suites |
 //!
 //! None is on by default. The core is re-exported whole: a program needs this crate alone.
@@ -58,7 +58,9 @@ pub use gwbackup_kong as kong;
 /// Everything that is built in: what the core knows, and each provider whose feature is on. Schemes
 /// of providers that are not built in are answered with the feature that brings them.
 pub fn connectors() -> connect::Connectors {
-    let connectors = connect::Connectors::new().hint("kong-file", "kong");
+    let connectors = ["kong-file", "kong+http", "kong+https"]
+        .into_iter()
+        .fold(connect::Connectors::new(), |all, scheme| all.hint(scheme, "kong"));
     #[cfg(feature = "kong")]
     let connectors = connectors.with(gwbackup_kong::connectors());
     connectors

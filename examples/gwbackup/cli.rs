@@ -270,9 +270,12 @@ pub(crate) enum ExportFormat {
     Json,
     /// One resource per line; a `jsonl:` gateway
     Jsonl,
-    /// A declarative file of Kong
+    /// A declarative file of Kong: `kong config parse`, `db_import`, a node without a database
     #[cfg(feature = "kong")]
     Kong,
+    /// A file of decK, without what decK has no place for
+    #[cfg(feature = "kong")]
+    Deck,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,5 @@
-//! The tour: everything that the library is for, on a gateway that lies in a file.
+//! The tour: everything that the library is for, on a Kong node that runs in this process and is
+//! spoken to over HTTP.
 
 mod gateway;
 
@@ -11,10 +12,10 @@ use gwbackup::crypt::KeyFile;
 use gwbackup::report::{GoLive, RestoreReport};
 use gwbackup::restore::{ApplyOptions, Plan};
 use gwbackup::sink::DirectorySink;
-use gwbackup::source::{Purpose, Source};
+use gwbackup::source::Purpose;
 use gwbackup::target::Target;
 use gwbackup::verify::Depth;
-use gwbackup::{Context, Copy, Error, Repository, Result, kong};
+use gwbackup::{Context, Copy, Error, Repository, Result};
 use serde_json::json;
 
 use crate::cli::Quickstart;
@@ -22,9 +23,7 @@ use crate::command::restore::{describe, fields};
 use crate::output::{Outcome, Output, stdout};
 use crate::session::{Session, write_new};
 use crate::table::{size, table};
-use gateway::{Probe, Saboteur};
-
-const CONFIGURATION: &str = include_str!("quickstart.yml");
+use gateway::{Node, Probe, Saboteur};
 
 pub(crate) async fn run(session: &Session, arguments: Quickstart) -> Result<Outcome> {
     let dir = directory(arguments.dir)?;
@@ -33,7 +32,7 @@ pub(crate) async fn run(session: &Session, arguments: Quickstart) -> Result<Outc
             "the tour writes to its own directory only; leave --dry-run out",
         ));
     }
-    let tour = Tour::new(session, dir);
+    let tour = Tour::new(session, dir, Node::start().await?);
     let repository = tour.prepare().await?;
     let first = tour.first_backup(&repository).await?;
     tour.change(&repository).await?;
@@ -47,15 +46,14 @@ struct Tour<'a> {
     cx: &'a Context,
     output: Output,
     dir: PathBuf,
-    file: PathBuf,
+    node: Node,
     began: Timestamp,
 }
 
 impl<'a> Tour<'a> {
-    fn new(session: &'a Session, dir: PathBuf) -> Self {
+    fn new(session: &'a Session, dir: PathBuf, node: Node) -> Self {
         let (cx, output) = (&session.cx, session.output);
-        let file = dir.join("kong.yml");
-        Self { cx, output, file, dir, began: cx.now() }
+        Self { cx, output, node, dir, began: cx.now() }
     }
 
     /// A line of the story.
@@ -71,19 +69,14 @@ impl<'a> Tour<'a> {
         self.tell(format_args!("\n{number}. {title}"));
     }
 
-    fn gateway(&self) -> Result<Arc<dyn Target>> {
-        Ok(Arc::new(kong::open(&self.file)?))
-    }
-
-    fn source(&self) -> Result<Arc<dyn Source>> {
-        Ok(Arc::new(kong::open(&self.file)?))
-    }
-
     /// Gateway, key, repository on two directories, preflight.
     async fn prepare(&self) -> Result<Repository> {
         self.tell("gwbackup quickstart: a gateway is backed up, lost, and brought back.");
-        self.tell(format_args!("Everything is in {}", self.dir.display()));
-        write_new(&self.file, CONFIGURATION)?;
+        self.tell(format_args!(
+            "The gateway: {}, a double of Kong in this process",
+            self.node.url()
+        ));
+        self.tell(format_args!("The rest is in {}", self.dir.display()));
         let keys = self.dir.join("keys");
         std::fs::create_dir_all(&keys)?;
         let path = keys.join("gwbackup.key");
@@ -102,15 +95,18 @@ impl<'a> Tour<'a> {
             open.key(Arc::new(KeyFile::open(&path)?)).state(&state).open(self.cx).await?;
         self.chapter(1, "A repository on two directories, and a look before the start");
         self.tell(format_args!("   repository {}...", &made.id.to_string()[..16]));
-        let source = self.source()?;
-        let found = repository.preflight(self.cx, source.as_ref(), Purpose::Backup).await?;
+        let source = self.node.gateway()?;
+        let found = repository.preflight(self.cx, &source, Purpose::Backup).await?;
         let passed = if found.is_ok() { "all good" } else { "something FAILED" };
         self.tell(format_args!("   preflight: {} checks, {passed}", found.findings.len()));
         Ok(repository)
     }
 
     async fn back_up(&self, repository: &Repository, kind: BackupType) -> Result<BackupReport> {
-        let backup = repository.backup(self.source()?).application("shop").environment("prod");
+        let backup = repository
+            .backup(Arc::new(self.node.gateway()?))
+            .application("shop")
+            .environment("prod");
         let report = backup.kind(kind).tag("tour", "quickstart").run(self.cx).await?;
         let copies = report.copies.iter().filter(|copy| copy.ok).count();
         self.tell(format_args!(
@@ -133,10 +129,9 @@ impl<'a> Tour<'a> {
     /// Somebody works on the gateway; the next backup holds only what differs.
     async fn change(&self, repository: &Repository) -> Result<()> {
         self.chapter(3, "Somebody changes the gateway; an incremental backup takes the difference");
-        let text = std::fs::read_to_string(&self.file)?;
-        std::fs::write(&self.file, gateway::edited(&text)?)?;
+        self.node.edit()?;
         let last = repository.find(self.cx, "latest").await?;
-        let found = repository.drift(self.cx, self.source()?, &last).await?;
+        let found = repository.drift(self.cx, Arc::new(self.node.gateway()?), &last).await?;
         for added in &found.added {
             self.tell(format_args!("   + {} ({})", added.key, added.name.as_deref().unwrap_or("")));
         }
@@ -161,33 +156,35 @@ impl<'a> Tour<'a> {
     /// Most of the gateway is gone.
     fn disaster(&self) -> Result<()> {
         self.chapter(5, "Disaster");
-        let text = std::fs::read_to_string(&self.file)?;
-        let rest = gateway::ruined(&text)?;
-        let (before, after) = (text.lines().count(), rest.lines().count());
-        std::fs::write(&self.file, rest)?;
-        self.tell(format_args!("   {after} lines of {before} are left in the file:"));
-        self.tell("   no service, no route, no plugin, no upstream");
+        let (left, before) = self.node.ruin()?;
+        self.tell(format_args!("   {left} entities of {before} are left:"));
+        self.tell("   no service, no route, no plugin, no upstream, no consumer and no credential");
         Ok(())
     }
 
     async fn restore(&self, repository: &Repository, sabotage: bool) -> Result<RestoreReport> {
         self.chapter(6, "A plan: what would have to be written (nothing is, so far)");
-        let mut target = self.gateway()?;
-        if sabotage {
-            target = Arc::new(Saboteur::new(target, self.file.clone()));
-        }
+        let gateway = self.node.gateway()?;
+        let target: Arc<dyn Target> = if sabotage {
+            Arc::new(Saboteur::new(gateway, self.node.clone()))
+        } else {
+            Arc::new(gateway)
+        };
         let backup = repository.find(self.cx, "latest:shop/prod").await?;
         let prepared = repository.restore(&backup, target).plan(self.cx).await?;
         self.show(prepared.plan())?;
         self.chapter(7, "The restore");
-        let options = ApplyOptions::default().check(Arc::new(Probe::new(self.file.clone())));
+        let options = ApplyOptions::default().check(Arc::new(Probe(self.node.clone())));
         let report = prepared.apply(self.cx, &options).await?.report;
         self.tell(format_args!(
-            "   {:?}: {} resources written in one step; the gateway's state before is kept as a",
+            "   {:?}: {} resources written, parents first, several at a time; hashed passwords",
             report.status,
             report.summary.writes(),
         ));
-        self.tell("   safety backup, so that the restore itself can be turned round");
+        self.tell(
+            "   by an import, since a node would hash them again. The gateway's state before is",
+        );
+        self.tell("   kept as a safety backup, so that the restore itself can be turned round");
         if sabotage {
             self.tell("   (and somebody altered one resource behind the restore's back)");
         }

@@ -44,7 +44,7 @@ pub(crate) use view::{Lines, Part, unread};
 pub use writer::ArchiveWriter;
 
 /// How many secret tokens a line names. `Corrupt` when the line cannot be understood.
-pub type SecretCount = fn(line: &[u8]) -> Result<usize>;
+pub type SecretCount = Box<dyn FnMut(&[u8]) -> Result<usize> + Send>;
 
 /// Whether an archive stands alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -19,7 +19,7 @@ use crate::clock::{Timestamp, millis};
 use crate::context::Context;
 use crate::crypt::{hex, random, uuid_v7};
 use crate::error::{Error, Result};
-use crate::model::{Gap, Kind, Presence, Rules, Scope, Verdict};
+use crate::model::{Description, Gap, Kind, Presence, Rules, Scope, Verdict};
 use crate::plan::Selector;
 use crate::sink::ObjectName;
 use crate::source::{Purpose, Source};
@@ -161,8 +161,7 @@ pub(crate) async fn run(
         commit(vault, cx, prepared).await
     };
     match made.await {
-        // What is always there says nothing.
-        Ok(report) if report.kinds.keys().all(|kind| is_fixed(&rules, kind)) => {
+        Ok(report) if report.kinds.keys().all(|kind| is_always_there(kind, &description)) => {
             let warnings = why_empty(cx, source.as_ref(), &rules, options).await;
             Ok(BackupReport { warnings, ..report })
         }
@@ -182,8 +181,10 @@ pub(crate) async fn run(
     }
 }
 
-fn is_fixed(rules: &Rules, kind: &Kind) -> bool {
-    rules.spec(kind).is_some_and(|spec| matches!(spec.presence, Presence::Fixed(_)))
+/// Whether things of this kind are there in an empty gateway, too.
+fn is_always_there(kind: &Kind, description: &Description) -> bool {
+    let spec = description.schema.kinds.iter().find(|spec| spec.kind == *kind);
+    spec.is_some_and(|spec| matches!(spec.presence, Presence::Fixed(_)))
 }
 
 /// An empty backup is rarely what somebody wanted; the gateway may know more.

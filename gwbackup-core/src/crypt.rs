@@ -4,6 +4,7 @@ mod age;
 mod cipher;
 pub(crate) mod derive;
 mod digest;
+mod fingerprint;
 pub(crate) mod hex;
 mod key_file;
 mod keys;
@@ -25,6 +26,7 @@ pub use age::{AgeIdentity, wrap_public};
 pub(crate) use cipher::TAG;
 pub use cipher::{Aes256Gcm, Suite, XChaCha20Poly1305, cipher};
 pub use digest::StateDigest;
+pub(crate) use fingerprint::{Fingerprint, fingerprint};
 pub use key_file::KeyFile;
 pub use keys::{
     DataKey, KeyContext, KeyPurpose, Recipient, RecipientKind, RecipientState, Right, random,

@@ -33,4 +33,4 @@ pub use snapshot::{MemorySnapshot, Snapshot};
 pub(crate) use canonical::{decode, encode};
 pub(crate) use change::pairs;
 pub(crate) use rules::absent_places;
-pub(crate) use scan::{Edit, Matcher, apply as apply_edits, elements, members, push_segment};
+pub(crate) use scan::{Matcher, elements, members, push_segment};

@@ -3,6 +3,7 @@
 mod decide;
 mod diff;
 mod index;
+mod join;
 mod matching;
 mod object;
 mod order;
@@ -12,6 +13,7 @@ mod tests;
 mod translate;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +26,8 @@ pub use select::Selector;
 
 pub(crate) use decide::{Decided, Links, is_assigned_by_server};
 pub(crate) use diff::{field_changes, secret_pointers};
-pub(crate) use index::Index;
+pub(crate) use index::{Head, Index};
+pub(crate) use join::Join;
 pub(crate) use matching::{Matching, PlannedPlaces, Sides, match_pass, moved_under};
 pub(crate) use order::waves;
 pub(crate) use select::{glob, label};
@@ -63,6 +66,10 @@ pub struct PlanOptions {
     /// Identities that the user knows: key in the backup, key in the target.
     #[serde(with = "crate::model::pairs")]
     pub ids: BTreeMap<Key, Key>,
+    /// The moment that it is made for, in seconds since 1970: what has ended by itself by then is not
+    /// made. By default the present one.
+    #[serde(default)]
+    pub at: Option<i64>,
 }
 
 impl Default for PlanOptions {
@@ -74,6 +81,7 @@ impl Default for PlanOptions {
             prune_limit: 20,
             only: Vec::new(),
             ids: BTreeMap::new(),
+            at: None,
         }
     }
 }
@@ -187,8 +195,8 @@ impl Summary {
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) decided: Decided,
-    pub(crate) desired: Index,
-    pub(crate) actual: Index,
+    pub(crate) desired: Arc<Index>,
+    pub(crate) actual: Arc<Index>,
     pub(crate) matching: Matching,
     /// What was selected, and what that needs; empty when everything is.
     pub(crate) selected: BTreeSet<Key>,
@@ -207,8 +215,8 @@ pub(crate) fn draft(
     soft_deleted: &BTreeSet<Key>,
     ours: &BTreeSet<Key>,
 ) -> Result<Draft> {
-    let desired = Index::build(backup, rules)?;
-    let actual = Index::build(live, rules)?;
+    let desired = Arc::new(Index::build(backup, rules)?);
+    let actual = Arc::new(Index::build(live, rules)?);
     let selected = select::closure(&options.only, rules, backup, &desired)?;
     let sides = Sides { rules, desired: &desired, actual: &actual, backup, live };
     let matching = match_pass(&sides, &options.ids, kept, options.existing == Existing::Adopt)?;

@@ -3,8 +3,8 @@
 mod run;
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -25,8 +25,9 @@ pub(crate) struct Sorter {
     directory: PathBuf,
     budget: usize,
     arena: Vec<u8>,
-    entries: Vec<Entry>,
-    sorted: bool,
+    /// What lies in the arena, by kind.
+    kinds: BTreeMap<String, Vec<Entry>>,
+    count: usize,
     spilled: Option<Spilled>,
 }
 
@@ -41,6 +42,8 @@ struct Spilled {
 struct Entry {
     at: usize,
     head: Head,
+    /// How its id begins: this alone tells most ids apart, without a look into the arena.
+    prefix: u64,
 }
 
 /// The lengths of a record's parts.
@@ -75,9 +78,19 @@ impl Entry {
         arena.get(self.at..self.at + self.head.len()).unwrap_or_default()
     }
 
+    /// The order of two entries of one kind.
     fn cmp(self, other: Self, arena: &[u8]) -> Ordering {
-        key(self.bytes(arena), self.head).cmp(&key(other.bytes(arena), other.head))
+        let id = |entry: Self| key(entry.bytes(arena), entry.head).1;
+        self.prefix.cmp(&other.prefix).then_with(|| id(self).cmp(id(other)))
     }
+}
+
+/// The first eight bytes as a number, zeros behind a shorter id: where two differ, they differ as
+/// the ids do.
+fn prefix(id: &[u8]) -> u64 {
+    let mut first = [0; 8];
+    first.iter_mut().zip(id).for_each(|(to, from)| *to = *from);
+    u64::from_be_bytes(first)
 }
 
 impl Sorter {
@@ -88,8 +101,8 @@ impl Sorter {
             directory,
             budget: budget_bytes,
             arena: Vec::new(),
-            entries: Vec::new(),
-            sorted: true,
+            kinds: BTreeMap::new(),
+            count: 0,
             spilled: None,
         }
     }
@@ -98,8 +111,8 @@ impl Sorter {
     /// spill, and must not be used any more then.
     pub(crate) fn push(&mut self, kind: &str, id: &str, payload: &[u8]) -> Result<()> {
         let head = Head::of(kind, id, payload)?;
-        let memory = self.arena.len() + (self.entries.len() + 1) * size_of::<Entry>();
-        if !self.entries.is_empty() && memory + head.len() > self.budget {
+        let memory = self.arena.len() + (self.count + 1) * size_of::<Entry>();
+        if self.count > 0 && memory + head.len() > self.budget {
             self.spill()?;
         }
         if self.arena.capacity() == 0 {
@@ -107,14 +120,15 @@ impl Sorter {
             // gives memory only as it is filled.
             self.arena.reserve_exact(self.budget.max(head.len()));
         }
-        let entry = Entry { at: self.arena.len(), head };
+        let entry = Entry { at: self.arena.len(), head, prefix: prefix(id.as_bytes()) };
         self.arena.extend_from_slice(kind.as_bytes());
         self.arena.extend_from_slice(id.as_bytes());
         self.arena.extend_from_slice(payload);
-        if let Some(last) = self.entries.last() {
-            self.sorted &= last.cmp(entry, &self.arena).is_le();
+        match self.kinds.get_mut(kind) {
+            Some(entries) => entries.push(entry),
+            None => drop(self.kinds.insert(kind.to_owned(), vec![entry])),
         }
-        self.entries.push(entry);
+        self.count += 1;
         Ok(())
     }
 
@@ -124,31 +138,32 @@ impl Sorter {
             self.spill()?;
         }
         let Some(Spilled { seal, runs }) = self.spilled else {
-            self.sort();
-            let arena = Bytes::from(self.arena);
-            return Ok(Sorted(Inner::Memory { arena, entries: self.entries.into_iter() }));
+            let entries = self.take_sorted().into_iter();
+            return Ok(Sorted(Inner::Memory { arena: self.arena.into(), entries }));
         };
         Ok(Sorted(Inner::Merge(Merge::new(seal, &runs)?)))
     }
 
-    fn sort(&mut self) {
-        if !self.sorted {
-            let arena = &self.arena;
-            self.entries.sort_by(|a, b| a.cmp(*b, arena));
+    /// Everything in the arena, in order.
+    fn take_sorted(&mut self) -> Vec<Entry> {
+        let mut sorted = Vec::with_capacity(std::mem::take(&mut self.count));
+        for mut entries in std::mem::take(&mut self.kinds).into_values() {
+            entries.sort_by(|a, b| a.cmp(*b, &self.arena));
+            sorted.append(&mut entries);
         }
+        sorted
     }
 
     fn spill(&mut self) -> Result<()> {
-        if self.entries.is_empty() {
+        if self.count == 0 {
             return Ok(());
         }
-        self.sort();
         let mut spilled = match self.spilled.take() {
             Some(spilled) => spilled,
             None => Spilled { seal: RunSeal::new()?, runs: Vec::new() },
         };
         let mut run = spilled.seal.start(&self.directory)?;
-        for entry in &self.entries {
+        for entry in self.take_sorted() {
             run.push(entry.head, entry.bytes(&self.arena))?;
         }
         spilled.runs.push(run.finish()?);
@@ -156,8 +171,6 @@ impl Sorter {
             spilled = self.merge(spilled)?;
         }
         self.spilled = Some(spilled);
-        self.entries.clear();
-        self.sorted = true;
         if self.arena.capacity() > self.budget {
             self.arena = Vec::new();
         }
@@ -226,7 +239,7 @@ impl Iterator for Sorted {
     fn next(&mut self) -> Option<Self::Item> {
         let record = match &mut self.0 {
             Inner::Memory { arena, entries } => {
-                let Entry { at, head } = entries.next()?;
+                let Entry { at, head, .. } = entries.next()?;
                 return Some(Ok(Record { bytes: arena.slice(at..at + head.len()), head }));
             }
             Inner::Merge(merge) => merge.pop().transpose(),

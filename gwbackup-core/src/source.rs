@@ -54,6 +54,14 @@ pub trait Source: Debug + Send + Sync + 'static {
         scope: &Scope,
     ) -> Result<Vec<Finding>>;
 
+    /// Whether a read answers for what it gives as a whole: what a resource needs was read with it,
+    /// nothing is given twice, and what moved under the reader is read again or a
+    /// [`Torn`](crate::model::Cause::Torn) gap. Of any other source the core looks after that
+    /// itself, which takes memory for each resource.
+    fn is_coherent(&self) -> bool {
+        false
+    }
+
     /// A cheap mark that moves when anything in scope moves; `None` where the vendor has none.
     async fn revision(&self, cx: &Context, scope: &Scope) -> Result<Option<Revision>>;
 

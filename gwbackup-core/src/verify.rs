@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::archive::View;
-use crate::archive::line::digest;
+use crate::archive::line::LineDigest;
 use crate::catalog::{CopyFacts, CopyResult, EventDraft, EventKind, EventOutcome, RecoveryPoint};
 use crate::context::Context;
 use crate::crypt::{DataKey, StateDigest};
@@ -229,17 +229,16 @@ async fn full(vault: &Vault, cx: &Context, sink: &dyn Sink, found: &Found) -> Re
     let cx = cx.clone();
     blocking(move || {
         let view = View::open(own, base)?;
-        let rules = Rules::new(view.description().schema.clone().into());
+        let mut digest = LineDigest::new(Rules::new(view.description().schema.clone().into()));
         let mut state = StateDigest::new(&key)?;
         let mut kinds = std::collections::BTreeMap::new();
-        let mut buffer = Vec::new();
         for (n, resource) in view.scan()?.enumerate() {
             let resource = resource?;
             if n % 4096 == 0 {
                 cx.check()?;
             }
             if readable {
-                state.update(&digest(&rules, &resource, &mut buffer)?);
+                state.update(&digest.of(&resource)?);
             }
             *kinds.entry(resource.key.kind).or_insert(0_u64) += 1;
         }

@@ -8,7 +8,7 @@ mod place;
 mod read;
 
 use std::fmt::Debug;
-use std::io::{BufRead, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +68,24 @@ pub trait FileFormat: Debug + Send + Sync + 'static {
         resources: &mut dyn Iterator<Item = Result<Resource>>,
         out: &mut dyn Write,
     ) -> Result<()>;
+
+    /// What would be wrong with the file that holds exactly these resources, when these changes have
+    /// made them what they are. `Invalid` for what the format cannot hold, which is found by writing
+    /// into nothing, unless the format says otherwise.
+    fn validate(
+        &self,
+        _changes: &[Change],
+        resources: &mut dyn Iterator<Item = Result<Resource>>,
+    ) -> Result<Vec<Finding>> {
+        self.write(resources, &mut std::io::sink())?;
+        Ok(Vec::new())
+    }
+
+    /// The format that goes on in the style of the file that is there, where there are several;
+    /// `None` for this one.
+    fn like(&self, _present: &mut dyn BufRead) -> Result<Option<Box<dyn FileFormat>>> {
+        Ok(None)
+    }
 }
 
 /// A gateway that is one file. Cheap to clone.
@@ -99,6 +117,15 @@ impl FileGateway {
         }
         let rules = Rules::new(format.about().schema);
         Ok(Self { place: Place::new(path), format: Arc::new(format), rules })
+    }
+
+    /// The format in the style of the file that is there.
+    fn style(&self) -> Result<Arc<dyn FileFormat>> {
+        let like = match self.place.open()? {
+            Some(file) => self.format.like(&mut BufReader::new(file))?,
+            None => None,
+        };
+        Ok(like.map_or_else(|| Arc::clone(&self.format), Arc::from))
     }
 
     fn named(&self, error: Error) -> Error {
@@ -173,25 +200,29 @@ impl Target for FileGateway {
         }]
     }
 
-    /// Writes the state after into nothing, so that what the format cannot hold is known before the
-    /// file is touched.
+    /// Writes the state after into nothing, so that what the format cannot hold, and what it finds
+    /// wrong, is known before the file is touched.
     async fn validate(
         &self,
         cx: &Context,
         _description: &Description,
-        _changes: &[Change],
+        changes: &[Change],
         states: &dyn States,
     ) -> Result<Vec<Finding>> {
         cx.check()?;
-        let format = Arc::clone(&self.format);
-        let written = apply::feed(states, Side::After, move |resources| {
-            format.write(resources, &mut std::io::sink())
+        let (this, changes) = (self.clone(), changes.to_vec());
+        let checked = apply::feed(states, Side::After, move |resources| {
+            this.style()?.validate(&changes, resources)
         });
-        match written.await {
-            Ok(()) => Ok(Vec::new()),
+        match checked.await {
+            Ok(findings) => Ok(findings),
             Err(error) if error.kind() == ErrorKind::Invalid => {
                 let subject = error.subject().map_or_else(|| self.address(), str::to_owned);
-                Ok(vec![Finding::new(subject, Verdict::Failed, error.message())])
+                let detail = match error.advice() {
+                    Some(help) => format!("{}; {help}", error.message()),
+                    None => error.message().to_owned(),
+                };
+                Ok(vec![Finding::new(subject, Verdict::Failed, detail)])
             }
             Err(error) => Err(self.named(error)),
         }

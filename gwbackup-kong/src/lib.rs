@@ -45,33 +45,48 @@
 //!
 //! | Feature | Brings |
 //! |---|---|
-//! | `testing` | the core's doubles as well |
+//! | `testing` | a double of Kong's Admin API (`testing`); the core's doubles as well |
 //!
 //! # Where to read on
 //!
 //! [`schema`] is the table of kinds; [`connectors`] opens a gateway by its URL. Programs reach this
 //! crate through the feature `kong` of the facade `gwbackup`.
 
+mod admin;
 mod file;
 mod node;
 mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod vault;
 mod yaml;
 
 use std::sync::Arc;
 
-use gwbackup_core::connect::{Connectors, local_path};
+use gwbackup_core::Result;
+use gwbackup_core::connect::{Connectors, Settings, local_path};
 use gwbackup_core::target::Target;
+use url::Url;
 
-pub use file::{KongFile, open};
+pub use admin::{ImportHook, KongAdmin};
+pub use file::{Export, KongFile, open};
 pub use schema::schema;
 
-/// What this crate answers to: `kong-file:///path/kong.yml` and, as plain paths, files that end in
-/// `.yml` or `.yaml`. It reads no settings. Touches nothing until the gateway is used.
+/// What this crate answers to: nodes at `kong+http://HOST:8001` and `kong+https://HOST:8444` (query
+/// and settings as [`KongAdmin::new`] has them), and declarative files at
+/// `kong-file:///path/kong.yml` or, as plain paths, those that end in `.yml` or `.yaml`. Touches
+/// nothing until the gateway is used, but for the PEM files that the settings of a node name.
 pub fn connectors() -> Connectors {
     Connectors::empty()
         .add_target("kong-file", |url, _settings| async move {
             Ok(Arc::new(open(local_path(&url)?)?) as Arc<dyn Target>)
         })
+        .add_target("kong+http", node)
+        .add_target("kong+https", node)
         .add_path_suffix("yml", "kong-file")
         .add_path_suffix("yaml", "kong-file")
+}
+
+async fn node(url: Url, settings: Settings) -> Result<Arc<dyn Target>> {
+    Ok(Arc::new(KongAdmin::new(&url, &settings)?))
 }

@@ -37,6 +37,13 @@ impl Node {
         }
     }
 
+    pub(crate) fn members(&self) -> Option<&Map> {
+        match self {
+            Self::Map(members) => Some(members),
+            _ => None,
+        }
+    }
+
     /// The JSON text.
     pub(crate) fn json(&self) -> String {
         let mut out = String::new();
@@ -132,8 +139,14 @@ fn new_line(out: &mut String, indent: Option<usize>) {
 /// Appends a string token, which is valid in JSON and in YAML.
 pub(crate) fn quote(text: &str, out: &mut String) {
     out.push('"');
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
         match c {
+            // decK would take what follows for a placeholder.
+            '{' if text.get(at..).is_some_and(|rest| rest.starts_with("{{"))
+                && text.get(..at).is_some_and(|before| before.ends_with('$')) =>
+            {
+                out.push_str("\\u007b");
+            }
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),

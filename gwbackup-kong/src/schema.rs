@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use gwbackup_core::model::{
-    HandleName, HandleSpec, Kind, KindSpec, Member, MemberRule, Part, Presence, RefSpec, Restore,
-    Role, Schema, Within,
+    HandleName, HandleSpec, Kind, KindSpec, Member, MemberRule, Part, Presence, RefSpec, Replace,
+    Resource, Restore, Role, Schema, Within,
 };
+
+use crate::vault::VaultScan;
 
 /// One kind of entity.
 #[derive(Debug)]
@@ -13,11 +15,13 @@ pub(crate) struct Row {
     pub(crate) kind: &'static str,
     /// The name of its list in a declarative file, and of its schema.
     pub(crate) collection: &'static str,
-    /// Other names that people know it by: the Admin API's, mostly.
-    aliases: &'static [&'static str],
+    /// The path of its list in the Admin API; targets have one below each upstream.
+    pub(crate) path: &'static str,
+    /// It may have a `ttl`, in seconds left.
+    pub(crate) expires: bool,
     /// When it is created; deleted in reverse.
     rank: u16,
-    /// The member that holds its primary key.
+    /// The member that holds its primary key; empty for a link, which has none.
     pub(crate) primary: &'static str,
     /// Members that are unique, best first; the first is the one that stands in a URL and by which
     /// other entities of a file may name it.
@@ -37,7 +41,7 @@ pub(crate) struct Row {
 pub(crate) struct Foreign {
     pub(crate) member: &'static str,
     pub(crate) kind: &'static str,
-    role: Role,
+    pub(crate) role: Role,
 }
 
 /// A parent that takes its children along when it is deleted.
@@ -59,7 +63,8 @@ const fn row(
     Row {
         kind,
         collection,
-        aliases: &[],
+        path: collection,
+        expires: false,
         rank,
         primary: "id",
         unique,
@@ -77,11 +82,7 @@ const CONSUMER: &[Foreign] = &[child_of("consumer", "consumer")];
 pub(crate) const ROWS: &[Row] = &[
     Row { restore: Restore::Never, primary: "key", ..row("parameter", "parameters", 0, &[]) },
     row("workspace", "workspaces", 1, &["name"]),
-    Row {
-        aliases: &["ca-certificates"],
-        nameless: true,
-        ..row("ca_certificate", "ca_certificates", 10, &["cert_digest"])
-    },
+    Row { nameless: true, ..row("ca_certificate", "ca_certificates", 10, &["cert_digest"]) },
     Row {
         secrets: &["/key", "/key_alt"],
         nameless: true,
@@ -91,11 +92,15 @@ pub(crate) const ROWS: &[Row] = &[
         secrets: &["/config/token", "/config/approle_secret_id", "/config/client_secret"],
         ..row("vault", "vaults", 10, &["prefix"])
     },
-    Row { aliases: &["key-sets"], ..row("key_set", "key_sets", 10, &["name"]) },
+    Row { path: "key-sets", ..row("key_set", "key_sets", 10, &["name"]) },
     row("consumer", "consumers", 10, &["username", "custom_id"]),
+    row("consumer_group", "consumer_groups", 10, &["name"]),
+    // A link has no key of its own.
     Row {
-        aliases: &["consumer-groups"],
-        ..row("consumer_group", "consumer_groups", 10, &["name"])
+        primary: "",
+        together: &["consumer_group", "consumer"],
+        foreign: &[child_of("consumer_group", "consumer_group"), child_of("consumer", "consumer")],
+        ..row("consumer_group_consumer", "consumer_group_consumers", 20, &[])
     },
     Row { foreign: &[child_of("certificate", "certificate")], ..row("sni", "snis", 20, &["name"]) },
     Row {
@@ -113,38 +118,39 @@ pub(crate) const ROWS: &[Row] = &[
         ..row("service", "services", 20, &["name"])
     },
     Row {
-        aliases: &["key-auths"],
+        path: "key-auths",
+        expires: true,
         foreign: CONSUMER,
         secrets: &["/key"],
         ..row("keyauth_credential", "keyauth_credentials", 20, &["key"])
     },
     Row {
-        aliases: &["basic-auths"],
+        path: "basic-auths",
         foreign: CONSUMER,
         secrets: &["/password"],
         ..row("basicauth_credential", "basicauth_credentials", 20, &["username"])
     },
     Row {
-        aliases: &["jwts"],
+        path: "jwts",
         foreign: CONSUMER,
         secrets: &["/secret"],
         ..row("jwt_secret", "jwt_secrets", 20, &["key"])
     },
     Row {
-        aliases: &["hmac-auths"],
+        path: "hmac-auths",
         foreign: CONSUMER,
         secrets: &["/secret"],
         ..row("hmacauth_credential", "hmacauth_credentials", 20, &["username"])
     },
     Row { together: &["consumer", "group"], foreign: CONSUMER, ..row("acl", "acls", 20, &[]) },
     Row {
-        aliases: &["oauth2"],
+        path: "oauth2",
         foreign: CONSUMER,
         secrets: &["/client_secret"],
         ..row("oauth2_credential", "oauth2_credentials", 20, &["client_id"])
     },
     Row {
-        aliases: &["mtls-auths"],
+        path: "mtls-auths",
         foreign: &[child_of("consumer", "consumer"), needs("ca_certificate", "ca_certificate")],
         ..row("mtls_auth_credential", "mtls_auth_credentials", 20, &[])
     },
@@ -156,13 +162,14 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row { foreign: &[needs("service", "service")], ..row("route", "routes", 30, &["name"]) },
     Row {
+        expires: true,
         foreign: &[child_of("credential", "oauth2_credential"), child_of("service", "service")],
         secrets: &["/access_token", "/refresh_token"],
         ..row("oauth2_token", "oauth2_tokens", 30, &["access_token", "refresh_token"])
     },
     Row {
         secrets: &["/value"],
-        primary: "id",
+        expires: true,
         ..row("acme_storage", "acme_storage", 30, &["key"])
     },
     Row {
@@ -178,7 +185,7 @@ pub(crate) const ROWS: &[Row] = &[
         ..row("plugin", "plugins", 40, &["instance_name"])
     },
     Row {
-        aliases: &["filter-chains"],
+        path: "filter-chains",
         foreign: &[child_of("route", "route"), child_of("service", "service")],
         ..row("filter_chain", "filter_chains", 40, &["name"])
     },
@@ -243,8 +250,56 @@ const PLUGIN_SECRETS: &[&str] = &[
     "/config/ws_upstream_frame",
 ];
 
+/// Old names of plugin members that Kong gives beside the new ones since it has those (3.6 and
+/// later); in versions before, the old name is the only one.
+const TWINS: &[(&str, &str)] = &[
+    ("/config/redis_database", "/config/redis/database"),
+    ("/config/redis_host", "/config/redis/host"),
+    ("/config/redis_password", "/config/redis/password"),
+    ("/config/redis_port", "/config/redis/port"),
+    ("/config/redis_server_name", "/config/redis/server_name"),
+    ("/config/redis_ssl", "/config/redis/ssl"),
+    ("/config/redis_ssl_verify", "/config/redis/ssl_verify"),
+    ("/config/redis_timeout", "/config/redis/timeout"),
+    ("/config/redis_username", "/config/redis/username"),
+    ("/config/endpoint", "/config/traces_endpoint"),
+    ("/config/storage_config/redis/auth", "/config/storage_config/redis/password"),
+    (
+        "/config/storage_config/redis/namespace",
+        "/config/storage_config/redis/extra_options/namespace",
+    ),
+    (
+        "/config/storage_config/redis/scan_count",
+        "/config/storage_config/redis/extra_options/scan_count",
+    ),
+    ("/config/storage_config/redis/ssl_server_name", "/config/storage_config/redis/server_name"),
+];
+
 /// Members whose order means nothing: Kong keeps them as sets.
 const SETS: &[&str] = &["/tags", "/protocols", "/methods", "/snis", "/sources", "/destinations"];
+
+/// Where the Admin API gives out a hash in place of what it was told.
+#[derive(Debug)]
+pub(crate) struct Hash {
+    pub(crate) kind: &'static str,
+    at: &'static str,
+    /// How a hash begins.
+    prefix: &'static str,
+    /// The reference whose id went into it.
+    salt: Option<&'static str>,
+}
+
+pub(crate) const HASHED: &[Hash] = &[
+    Hash { kind: "basicauth_credential", at: "/password", prefix: "", salt: Some("/consumer/id") },
+    Hash { kind: "oauth2_credential", at: "/client_secret", prefix: "$pbkdf2", salt: None },
+];
+
+/// The member of an entity that holds a hash.
+pub(crate) fn hashed(resource: &Resource) -> Option<&'static str> {
+    let hash = HASHED.iter().find(|hash| hash.kind == resource.key.kind.as_str())?;
+    let text = resource.document.text(hash.at)?;
+    text.starts_with(hash.prefix).then_some(hash.at)
+}
 
 /// The kind of a file's own members, such as its format version.
 pub(crate) const SETTINGS: &str = "declarative_file";
@@ -265,13 +320,18 @@ impl Row {
         self.foreign.iter().find(|foreign| foreign.kind == parent.kind).map(|f| f.member)
     }
 
+    /// Whether it only ties two others together.
+    pub(crate) fn is_link(&self) -> bool {
+        self.primary.is_empty()
+    }
+
     fn spec(&self) -> KindSpec {
         let mut spec = KindSpec::new(Kind::known(self.kind), self.rank);
-        spec.aliases = std::iter::once(self.collection)
-            .chain(self.aliases.iter().copied())
-            .map(str::to_owned)
-            .filter(|alias| alias != self.kind)
-            .collect();
+        let dashed = self.collection.replace('_', "-");
+        spec.aliases = [self.collection, self.path, &dashed].map(str::to_owned).into();
+        spec.aliases.retain(|alias| alias != self.kind);
+        spec.aliases.sort_unstable();
+        spec.aliases.dedup();
         let unique = |name: &'static str, at: Vec<String>| HandleSpec {
             name: HandleName::known(name),
             at,
@@ -297,6 +357,8 @@ impl Row {
             .map(|f| reference(format!("/{}/id", f.member), f.kind, HandleName::id(), f.role))
             .chain(self.hidden())
             .collect();
+        // Every member can be changed in place, so that nothing need be deleted first.
+        spec.replace = Replace::Never;
         spec.match_content = self.nameless;
         spec.restore = self.restore;
         spec.members =
@@ -304,9 +366,20 @@ impl Row {
         match self.kind {
             // Names of SNIs, which are entities of their own.
             "certificate" => spec.members.push(rule("/snis", Member::ReadOnly)),
+            "plugin" => {
+                let twin = |(old, new): &(&str, &str)| rule(old, Member::Twin((*new).to_owned()));
+                spec.members.extend(TWINS.iter().map(twin));
+            }
             // Computed from the certificate.
             "ca_certificate" => spec.members.push(rule("/cert_digest", Member::ReadOnly)),
+            "upstream" => spec.members.extend(null("/healthchecks/*/*")),
+            "route" => spec.members.extend(null("/sources/*/*").chain(null("/destinations/*/*"))),
+            "key" => spec.members.extend(null("/pem/*")),
             _ => {}
+        }
+        for Hash { at, salt, .. } in HASHED.iter().filter(|hash| hash.kind == self.kind) {
+            let by = salt.map(str::to_owned);
+            spec.members.extend(by.map(|by| rule(at, Member::Salted { by })));
         }
         spec
     }
@@ -331,23 +404,28 @@ impl Row {
 }
 
 fn reference(at: String, kind: &'static str, handle: HandleName, role: Role) -> RefSpec {
-    RefSpec {
-        at,
-        part: Part::Value,
-        prefix: String::new(),
-        kinds: vec![Kind::known(kind)],
-        handle,
-        role,
-    }
+    refers(at, Kind::known(kind), handle, role)
 }
 
-fn rule(at: &str, is: Member) -> MemberRule {
+/// A member that names a thing of `kind`.
+pub(crate) fn refers(at: String, kind: Kind, handle: HandleName, role: Role) -> RefSpec {
+    let (part, prefix) = (Part::Value, String::new());
+    RefSpec { at, part, prefix, kinds: vec![kind], handle, role }
+}
+
+/// What a member is.
+pub(crate) fn rule(at: &str, is: Member) -> MemberRule {
     MemberRule { at: at.to_owned(), is }
+}
+
+/// Null is what an absent member means here too.
+fn null(at: &str) -> impl Iterator<Item = MemberRule> + use<> {
+    std::iter::once(rule(at, Member::Default(serde_json::Value::Null)))
 }
 
 /// What holds for every kind: the id stands in the key, the server sets the time of the last change
 /// and counts a time to live down, null is what an absent member means, sets have no order.
-fn common() -> impl Iterator<Item = MemberRule> {
+pub(crate) fn common() -> impl Iterator<Item = MemberRule> {
     [
         rule("/id", Member::ReadOnly),
         rule("/updated_at", Member::Volatile),
@@ -356,6 +434,40 @@ fn common() -> impl Iterator<Item = MemberRule> {
     ]
     .into_iter()
     .chain(SETS.iter().map(|at| rule(at, Member::Unordered)))
+}
+
+/// The table without the kinds that `has` refuses, and what else a node told of itself. `keeps`:
+/// there is a way to send a hash so that it is not hashed again.
+pub(crate) fn schema_of(
+    has: impl Fn(&Row) -> bool,
+    found: Vec<KindSpec>,
+    plugins: &[MemberRule],
+    keeps: bool,
+) -> Schema {
+    let mut settings = KindSpec::new(Kind::known(SETTINGS), 0);
+    settings.presence = Presence::Fixed(Vec::new());
+    // A file's own members mean nothing to a node.
+    settings.restore = Restore::Never;
+    let kinds = ROWS.iter().filter(|row| has(row)).map(Row::spec);
+    let mut kinds: Vec<KindSpec> = std::iter::once(settings).chain(kinds).chain(found).collect();
+    let known: Vec<Kind> = kinds.iter().map(|spec| spec.kind.clone()).collect();
+    for spec in &mut kinds {
+        // A file comes back as it was, with what has ended since.
+        if Row::of_kind(spec.kind.as_str()).is_some_and(|row| row.expires) {
+            spec.members.push(rule("/ttl", Member::Ends));
+        }
+        spec.references.retain(|reference| reference.kinds.iter().all(|kind| known.contains(kind)));
+        if spec.kind.as_str() == "plugin" {
+            spec.members.extend_from_slice(plugins);
+        }
+        let hashes = HASHED.iter().filter(|hash| !keeps && hash.kind == spec.kind.as_str());
+        spec.members.extend(hashes.map(|hash| {
+            let prefix = hash.prefix.to_owned();
+            rule(hash.at, Member::UnreadableIf { prefix })
+        }));
+    }
+    let text = Some(Arc::new(VaultScan) as _);
+    Schema { id: "kong 3".into(), id_scheme: 1, kinds, other: None, text }
 }
 
 /// The rules of Kong 3.x's entities.
@@ -373,7 +485,7 @@ pub fn schema() -> Arc<Schema> {
         id_scheme: 1,
         kinds: std::iter::once(settings).chain(ROWS.iter().map(Row::spec)).collect(),
         other: Some(Box::new(other)),
-        text: None,
+        text: Some(Arc::new(VaultScan)),
     })
 }
 

@@ -14,7 +14,10 @@ mod configuration;
 mod damage;
 #[cfg(unix)]
 mod interrupt;
+mod kong;
 mod options;
+#[path = "../../gwbackup-kong/tests/support/peers.rs"]
+mod peers;
 mod secrecy;
 mod story;
 

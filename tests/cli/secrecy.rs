@@ -17,6 +17,8 @@ const SECRETS: [(&str, &str); 8] = [
 /// The export with a marker in every secret member, and what must never be seen.
 fn marked(round: u32) -> (String, Vec<String>) {
     let text = std::fs::read_to_string(crate::export()).unwrap();
+    // A marker is no hash.
+    let text = text.replace("_transform: false", "_transform: true");
     let (mut out, mut markers, mut section) = (String::new(), Vec::new(), "");
     let mut in_key = false;
     for line in text.lines() {

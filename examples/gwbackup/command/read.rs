@@ -148,45 +148,83 @@ pub(crate) async fn export(session: &Session, arguments: Export) -> Result<Outco
     let repository = session.repository().await?;
     let backup = repository.find(&session.cx, &backup).await?;
     let view = repository.view(&session.cx, &backup).await?;
-    let result = json!({
+    let mut result = json!({
         "backup": backup.id(),
         "format": format!("{format:?}").to_lowercase(),
         "resources": backup.details().resources,
         "out": out,
     });
-    let Some(path) = out else {
-        write(&view, format, std::io::stdout()).await?;
-        return Ok(Outcome::default());
-    };
-    if session.global.dry_run {
+    if session.global.dry_run
+        && let Some(path) = out
+    {
         return Outcome::new(&result, format!("would write {}\n", path.display()));
     }
-    let file = new_file(&path)?;
-    if let Err(e) = write(&view, format, std::io::BufWriter::new(file)).await {
-        // Half a file must not be taken for a whole one.
-        let _ = std::fs::remove_file(&path);
-        return Err(e);
+    let left_out = match &out {
+        None => write(session, &backup, &view, format, std::io::stdout()).await?,
+        Some(path) => {
+            let file = std::io::BufWriter::new(new_file(path)?);
+            // Half a file must not be taken for a whole one.
+            let remove = |_: &Error| drop(std::fs::remove_file(path));
+            write(session, &backup, &view, format, file).await.inspect_err(remove)?
+        }
+    };
+    for (what, number) in &left_out {
+        session.output.say(format_args!("Left out: {what} ({number})"));
+    }
+    let Some(path) = out else { return Ok(Outcome::default()) };
+    if !left_out.is_empty() {
+        result["left_out"] = json!(left_out);
     }
     session.output.say("The file holds secrets: keep it as you would keep them.");
     Outcome::new(&result, format!("wrote {}\n", path.display()))
 }
 
+/// Writes the file; what the format has no place for, and how much of it there is.
+#[cfg_attr(not(feature = "kong"), expect(unused_variables, reason = "for other products' files"))]
 async fn write(
+    session: &Session,
+    backup: &BackupInfo,
     view: &BackupView,
     format: ExportFormat,
     mut out: impl std::io::Write + Send + 'static,
-) -> Result<()> {
+) -> Result<BTreeMap<String, u64>> {
     match format {
         ExportFormat::Json => {
             let shown = resources(view, &[], true).await?;
             serde_json::to_writer(&mut out, &shown).map_err(std::io::Error::from)?;
             out.write_all(b"\n")?;
-            Ok(out.flush()?)
+            out.flush()?;
         }
-        ExportFormat::Jsonl => view.export(JsonLines, out).await,
+        ExportFormat::Jsonl => view.export(JsonLines, out).await?,
         #[cfg(feature = "kong")]
-        ExportFormat::Kong => view.export(gwbackup::kong::KongFile::Yaml, out).await,
+        ExportFormat::Kong | ExportFormat::Deck => {
+            return declarative(session, backup, view, format, out).await;
+        }
     }
+    Ok(BTreeMap::new())
+}
+
+#[cfg(feature = "kong")]
+async fn declarative(
+    session: &Session,
+    backup: &BackupInfo,
+    view: &BackupView,
+    format: ExportFormat,
+    out: impl std::io::Write + Send + 'static,
+) -> Result<BTreeMap<String, u64>> {
+    use gwbackup::kong::Export;
+    let details = backup.details();
+    let export = match format {
+        ExportFormat::Deck => Export::deck().counted_from(session.cx.now()),
+        _ => Export::kong().counted_from(backup.manifest().started_at),
+    };
+    let export = if details.product.starts_with("Kong") {
+        export.version(&details.version)
+    } else {
+        export.only_kong()
+    };
+    view.export(export.clone(), out).await?;
+    Ok(export.left_out())
 }
 
 pub(crate) async fn verify(session: &Session, arguments: Verify) -> Result<Outcome> {

@@ -1,52 +1,100 @@
-//! What happens to the tour's gateway: work, disaster, sabotage; and the probes that look at it.
+//! The tour's gateway, a Kong node in this process; what happens to it: work, disaster, sabotage; and
+//! the probes that look at it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use gwbackup::connect::Settings;
+use gwbackup::kong::testing::KongDouble;
+use gwbackup::kong::{ImportHook, KongAdmin};
 use gwbackup::model::{
     Change, Description, Finding, Group, Revision, Scope, Step, StepReceipt, Verdict,
 };
 use gwbackup::source::{BoxStream, Known, Purpose, Source};
 use gwbackup::target::{Check, States, StepLog, Target};
 use gwbackup::{Context, Error, Result};
+use serde_json::{Value, json};
 
-/// The file after a day's work: a slower service is waited for, a path moves, a consumer comes.
-pub(super) fn edited(text: &str) -> Result<String> {
-    let text = replaced(text, "  read_timeout: 15000\n", "  read_timeout: 45000\n")?;
-    let text = replaced(&text, "  - /settle\n", "  - /settlement\n")?;
-    let consumer = "consumers:\n- id: 5d1b1f0e-6f0c-4d59-9d0b-2b6f6a0c7a11\n  \
-                    username: partner-nord\n  custom_id: ~\n  tags:\n  - partner\n";
-    replaced(&text, "consumers:\n", consumer)
-}
+const CONFIGURATION: &str = include_str!("../quickstart.yml");
 
-/// What an ended disk write leaves: everything before the first service.
-pub(super) fn ruined(text: &str) -> Result<String> {
-    let end = text.find("\nservices:").ok_or_else(unexpected)?;
-    Ok(text[..=end].to_owned())
-}
+/// The service that the saboteur alters.
+const ALTERED: &str = "ledger-payments";
 
-fn replaced(text: &str, from: &str, to: &str) -> Result<String> {
-    if !text.contains(from) {
-        return Err(unexpected());
+/// A node: a double of Kong that answers real HTTP. What happens to it by other hands than the
+/// library's happens here, without the library.
+#[derive(Debug, Clone)]
+pub(super) struct Node(Arc<KongDouble>);
+
+impl Node {
+    pub(super) async fn start() -> Result<Self> {
+        let double = KongDouble::start().await?;
+        double.load(CONFIGURATION)?;
+        Ok(Self(Arc::new(double)))
     }
-    Ok(text.replacen(from, to, 1))
+
+    /// Where a client of its Admin API finds it.
+    pub(super) fn url(&self) -> String {
+        format!("kong+{}", self.0.url())
+    }
+
+    /// The node as the library knows it. A real one would have `kong config db_import {file}` as its
+    /// way to take hashed passwords back.
+    pub(super) fn gateway(&self) -> Result<KongAdmin> {
+        let url = url::Url::parse(&self.url()).map_err(|_| unexpected())?;
+        let hook = Arc::new(self.clone());
+        Ok(KongAdmin::new(&url, &Settings::new())?.with_import_hook(hook))
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let (status, answer) = self.0.request(method, path, body);
+        if (200..300).contains(&status) { Ok(answer) } else { Err(unexpected().on(path)) }
+    }
+
+    /// A day's work: a slower service is waited for, a path moves, a consumer comes.
+    pub(super) fn edit(&self) -> Result<()> {
+        let slower = json!({ "read_timeout": 45000 });
+        self.call("PATCH", "/services/harbor-orders", &slower)?;
+        self.call("PATCH", "/routes/ledger-sni", &json!({ "paths": ["/settlement"] }))?;
+        let partner = json!({ "username": "partner-nord", "tags": ["partner"] });
+        self.call("POST", "/consumers", &partner).map(drop)
+    }
+
+    /// Somebody cleans up, on the wrong node. How many entities are left, and how many there were.
+    pub(super) fn ruin(&self) -> Result<(usize, usize)> {
+        let count = || self.0.state().values().map(Vec::len).sum();
+        let before = count();
+        for collection in ["plugins", "routes", "services", "upstreams", "consumers"] {
+            for entity in self.0.state().remove(collection).unwrap_or_default() {
+                let id = entity["id"].as_str().unwrap_or_default();
+                self.call("DELETE", &format!("/{collection}/{id}"), &Value::Null)?;
+            }
+        }
+        Ok((count(), before))
+    }
 }
 
 fn unexpected() -> Error {
     Error::invalid("the tour's gateway is not as the tour left it")
 }
 
-/// A target that says it did what it was asked to, and then alters one resource.
+#[async_trait]
+impl ImportHook for Node {
+    async fn import(&self, _cx: &Context, file: &Path) -> Result<()> {
+        self.0.import(&std::fs::read_to_string(file)?)
+    }
+}
+
+/// A target that does what it is asked to, and then alters one resource.
 #[derive(Debug)]
 pub(super) struct Saboteur {
-    inner: Arc<dyn Target>,
-    file: PathBuf,
+    inner: KongAdmin,
+    node: Node,
 }
 
 impl Saboteur {
-    pub(super) fn new(inner: Arc<dyn Target>, file: PathBuf) -> Self {
-        Self { inner, file }
+    pub(super) fn new(inner: KongAdmin, node: Node) -> Self {
+        Self { inner, node }
     }
 }
 
@@ -104,88 +152,68 @@ impl Target for Saboteur {
         log: &dyn StepLog,
     ) -> Result<StepReceipt> {
         let receipt = self.inner.apply(cx, description, step, states, log).await?;
-        let text = std::fs::read_to_string(&self.file)?;
-        let altered =
-            replaced(&text, "  host: \"ledger.upstream\"\n", "  host: \"attacker.example\"\n")?;
-        std::fs::write(&self.file, altered)?;
+        let plugins = |change: &Change| change.key.kind.as_str() == "plugin";
+        if step.changes.iter().any(plugins) {
+            // By then the services are there.
+            let host = json!({ "host": "attacker.example" });
+            self.node.call("PATCH", &format!("/services/{ALTERED}"), &host)?;
+        }
         Ok(receipt)
     }
 }
 
-/// Looks at the file as text, not through the library: what the library reads and writes wrongly
-/// in the same way, a comparison of its own cannot see.
+/// Asks the node itself, not through the library: what the library reads and writes wrongly in the
+/// same way, a comparison of its own cannot see.
 #[derive(Debug)]
-pub(super) struct Probe {
-    file: PathBuf,
-}
-
-impl Probe {
-    pub(super) fn new(file: PathBuf) -> Self {
-        Self { file }
-    }
-}
+pub(super) struct Probe(pub(super) Node);
 
 #[async_trait]
 impl Check for Probe {
     async fn run(&self, _cx: &Context, _target: &dyn Target) -> Result<Vec<Finding>> {
-        look(&self.file)
+        let node = &self.0;
+        let list = |path: &str| -> Result<Vec<Value>> {
+            match node.call("GET", path, &Value::Null)?["data"].take() {
+                Value::Array(all) => Ok(all),
+                _ => Err(unexpected().on(path)),
+            }
+        };
+        let service = node.call("GET", "/services/harbor-orders", &Value::Null)?;
+        let host = service["host"].as_str().unwrap_or("nowhere");
+        let routes = list("/services/harbor-orders/routes")?;
+        let mut names: Vec<&str> =
+            routes.iter().filter_map(|route| route["name"].as_str()).collect();
+        names.sort_unstable();
+        let all = ["orders-canary", "orders-read", "orders-write"];
+        let plugins = list("/services/harbor-orders/plugins")?;
+        let guarded = plugins.iter().any(|one| one["name"] == "key-auth" && one["enabled"] == true);
+        let moved = node.call("GET", "/routes/ledger-sni", &Value::Null)?;
+        Ok(vec![
+            found("orders", host == "orders.upstream", format!("harbor-orders leads to {host}")),
+            found(
+                "routing",
+                all.iter().all(|name| names.contains(name)),
+                format!("harbor-orders has the routes {}", names.join(", ")),
+            ),
+            found(
+                "authentication",
+                guarded,
+                format!("{} plugins guard harbor-orders, key-auth must be one", plugins.len()),
+            ),
+            found(
+                "login",
+                node.0.lets_in("shopweb", "demo-password-1"),
+                "a password of which the backup has nothing but the hash still opens".to_owned(),
+            ),
+            found(
+                "latest change",
+                moved["paths"] == json!(["/settlement"]),
+                "one route must lead from /settlement".to_owned(),
+            ),
+        ])
     }
 }
 
-fn look(file: &Path) -> Result<Vec<Finding>> {
-    let text = std::fs::read_to_string(file)?;
-    let services = entries(&text, "services");
-    let service = services.iter().find(|e| value(e, "name") == Some("harbor-orders"));
-    let id = service.and_then(|e| value(e, "id")).unwrap_or("none");
-    let of_service = |section| {
-        let all = entries(&text, section);
-        all.into_iter().filter(|e| value(e, "service") == Some(id)).collect::<Vec<_>>()
-    };
-    let (routes, plugins) = (of_service("routes"), of_service("plugins"));
-    let names: Vec<&str> = routes.iter().filter_map(|e| value(e, "name")).collect();
-    let all = ["orders-canary", "orders-read", "orders-write"];
-    let guarded =
-        |e: &Vec<&str>| value(e, "name") == Some("key-auth") && value(e, "enabled") == Some("true");
-    let moved = entries(&text, "routes").iter().any(|e| e.contains(&"  - \"/settlement\""));
-    let found = |subject: &str, good: bool, detail: String| {
-        let verdict = if good { Verdict::Ok } else { Verdict::Failed };
-        Finding::new(format!("probe: {subject}"), verdict, detail)
-    };
-    let host = service.and_then(|e| value(e, "host")).unwrap_or("nowhere");
-    Ok(vec![
-        found("orders", host == "orders.upstream", format!("harbor-orders leads to {host}")),
-        found(
-            "routing",
-            all.iter().all(|name| names.contains(name)),
-            format!("harbor-orders has the routes {}", names.join(", ")),
-        ),
-        found(
-            "authentication",
-            plugins.iter().any(guarded),
-            format!("{} plugins guard harbor-orders, key-auth must be one", plugins.len()),
-        ),
-        found("latest change", moved, "one route must lead from /settlement".to_owned()),
-    ])
-}
-
-/// The entries of a section of the file, as lines.
-fn entries<'a>(text: &'a str, section: &str) -> Vec<Vec<&'a str>> {
-    let mut entries: Vec<Vec<&str>> = Vec::new();
-    let heading = format!("{section}:");
-    let lines = text.lines().skip_while(|line| *line != heading).skip(1);
-    for line in lines.take_while(|line| line.starts_with([' ', '-'])) {
-        match (line.starts_with("- "), entries.last_mut()) {
-            (false, Some(last)) => last.push(line),
-            _ => entries.push(vec![line]),
-        }
-    }
-    entries
-}
-
-/// A plain value of an entry.
-fn value<'a>(entry: &[&'a str], name: &str) -> Option<&'a str> {
-    entry.iter().find_map(|line| {
-        let line = line.strip_prefix("- ").or_else(|| line.strip_prefix("  "))?;
-        Some(line.strip_prefix(name)?.strip_prefix(": ")?.trim_matches('"'))
-    })
+fn found(subject: &str, good: bool, detail: String) -> Finding {
+    let verdict = if good { Verdict::Ok } else { Verdict::Failed };
+    Finding::new(format!("probe: {subject}"), verdict, detail)
 }

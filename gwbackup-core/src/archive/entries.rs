@@ -5,6 +5,7 @@ use std::io::{Read, Seek};
 
 use super::frame::{EntryRef, Frame};
 use super::reader::Archive;
+use super::secrets::TokenDecoder;
 use crate::error::{Error, Result};
 
 /// All lines of an archive in order. See [`Archive::entries`].
@@ -64,6 +65,35 @@ impl Position {
         &mut self,
         archive: &mut Archive<R>,
     ) -> Result<Option<EntryRef<'_>>> {
+        self.load(archive)?;
+        let count = archive.secret_count();
+        self.step(|frame, last| {
+            let entry = frame.next(count)?;
+            if let Some(entry) = &entry {
+                in_order(last, &entry.kind, &entry.id)?;
+            }
+            Ok(entry)
+        })
+    }
+
+    /// The same, read by `read` from the line and the tokens from its own on, of which it takes as
+    /// many as the line names.
+    pub(super) fn next_by<R: Read + Seek, T>(
+        &mut self,
+        archive: &mut Archive<R>,
+        read: impl FnOnce(&[u8], Option<&mut TokenDecoder<'_>>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.load(archive)?;
+        self.step(|frame, last| {
+            frame.next_by(|(kind, id), line, tokens| {
+                in_order(last, &kind, &id)?;
+                read(line, tokens)
+            })
+        })
+    }
+
+    /// Loads the next frame when the present one is read.
+    fn load<R: Read + Seek>(&mut self, archive: &mut Archive<R>) -> Result<()> {
         while !self.done && self.frame.is_read() {
             // Stays set if the frame cannot be loaded.
             self.done = true;
@@ -75,22 +105,30 @@ impl Position {
             self.number += 1;
             self.done = false;
         }
-        if self.done {
+        Ok(())
+    }
+
+    /// A step in the frame, after which nothing more is given if it fails.
+    fn step<'a, T>(
+        &'a mut self,
+        step: impl FnOnce(&'a mut Frame, &mut Option<(String, String)>) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        if std::mem::replace(&mut self.done, true) {
             return Ok(None);
         }
-        self.done = true;
-        let entry = self.frame.next(archive.secret_count())?;
-        if let Some(entry) = &entry {
-            if self.last.as_ref().is_some_and(|(kind, id)| {
-                (kind.as_str(), id.as_str()) >= (&*entry.kind, &*entry.id)
-            }) {
-                return Err(Error::corrupt("lines of the archive are out of order or doubled"));
-            }
-            let last = self.last.get_or_insert_default();
-            entry.kind.as_ref().clone_into(&mut last.0);
-            entry.id.as_ref().clone_into(&mut last.1);
-        }
+        let found = step(&mut self.frame, &mut self.last)?;
         self.done = false;
-        Ok(entry)
+        Ok(found)
     }
+}
+
+/// That a line comes after the one before, whose names `last` holds.
+fn in_order(last: &mut Option<(String, String)>, kind: &str, id: &str) -> Result<()> {
+    if last.as_ref().is_some_and(|last| (last.0.as_str(), last.1.as_str()) >= (kind, id)) {
+        return Err(Error::corrupt("lines of the archive are out of order or doubled"));
+    }
+    let last = last.get_or_insert_default();
+    kind.clone_into(&mut last.0);
+    id.clone_into(&mut last.1);
+    Ok(())
 }

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::SecretCount;
 use super::index::IndexLine;
-use super::scan::{line_length, names};
+use super::scan::{Names, line_length, names};
 use super::secrets::TokenDecoder;
 use crate::error::{Error, Result};
 
@@ -94,7 +94,23 @@ impl Frame {
     }
 
     /// The next line of the frame.
-    pub(super) fn next(&mut self, count: SecretCount) -> Result<Option<EntryRef<'_>>> {
+    pub(super) fn next(&mut self, count: &mut SecretCount) -> Result<Option<EntryRef<'_>>> {
+        self.next_by(|(kind, id), line, tokens| {
+            let secrets = match tokens {
+                Some(tokens) => Some(tokens.take_stored(count(line)?)?),
+                None => None,
+            };
+            Ok(EntryRef { kind, id, line, secrets })
+        })
+    }
+
+    /// The next line of the frame as `take` reads it: from its names, its bytes, and the tokens that
+    /// were not read, of which it takes those of the line. None of these are there when they are
+    /// sealed and nobody has the key.
+    pub(super) fn next_by<'a, T>(
+        &'a mut self,
+        take: impl FnOnce(Names<'a>, &'a [u8], Option<&mut TokenDecoder<'a>>) -> Result<T>,
+    ) -> Result<Option<T>> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         let beginning = self.at == 0;
         let rest = self.plain.get(self.at..).unwrap_or_default();
@@ -105,25 +121,26 @@ impl Frame {
         if beginning && (&*kind, &*id) != (&*self.first.0, &*self.first.1) {
             return Err(Error::corrupt("a frame begins with another line than the index says"));
         }
-        let secrets = match &self.tokens {
-            Tokens::None => Some(Default::default()),
+        let mut tokens = match &self.tokens {
+            Tokens::None => Some(TokenDecoder::new(&[])),
             Tokens::Sealed => None,
             Tokens::Open(tokens) => {
-                let mut decoder = TokenDecoder::new(tokens.get(self.tokens_at..).unwrap_or(&[]));
-                let part = decoder.take_stored(count(line)?)?;
-                self.tokens_at += part.len();
-                if left == 0 && !decoder.is_empty() {
-                    return Err(Error::corrupt("the archive holds secrets that no line names"));
-                }
-                Some(part)
+                Some(TokenDecoder::new(tokens.get(self.tokens_at..).unwrap_or_default()))
             }
         };
+        let before = tokens.as_ref().map_or(0, TokenDecoder::left);
+        let taken = take((kind, id), line, tokens.as_mut())?;
+        let after = tokens.as_ref().map_or(0, TokenDecoder::left);
+        if left == 0 && after > 0 {
+            return Err(Error::corrupt("the archive holds secrets that no line names"));
+        }
+        self.tokens_at += before - after;
         self.last = self.at;
         self.at += length + 1;
         self.left = left;
         if left == 0 && self.at != self.plain.len() {
             return Err(Error::corrupt("a frame has more lines than the index"));
         }
-        Ok(Some(EntryRef { kind, id, line, secrets }))
+        Ok(Some(taken))
     }
 }

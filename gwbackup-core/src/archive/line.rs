@@ -1,7 +1,8 @@
 //! Resources as lines of an archive, and back.
 
+mod read;
+
 use std::borrow::Cow;
-use std::ops::Range;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -9,27 +10,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::marks::Marks;
-use super::secrets::{TokenDecoder, TokenEncoder};
+use super::marks::{KnownMarks, Marks};
+use super::secrets::TokenEncoder;
 use crate::error::{Error, Result};
-use crate::model::{
-    Absence, Attachment, Document, Edit, Id, Key, Kind, Resource, Revision, Rules, Says,
-    apply_edits,
-};
+use crate::model::{Absence, Id, Key, Kind, Resource, Revision, Rules, Says};
+
+pub(crate) use read::{Line, LineReader, secret_counter};
 
 /// What stands in a document where a secret belongs.
-const HOLE: &str = "0";
+const HOLE: &[u8] = b"0";
 
-/// What stands in a line before the document.
-#[derive(Serialize)]
-struct Names<'a> {
-    kind: &'a Kind,
-    id: &'a Id,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent: Option<&'a Key>,
-}
-
-/// What stands behind it.
+/// What stands in a line behind the document.
 #[derive(Serialize)]
 struct Rest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,43 +43,11 @@ struct StoredAttachment<'a> {
     data: Cow<'a, str>,
 }
 
-/// Members that this version does not know are passed over.
-#[derive(Deserialize)]
-struct Read<'a> {
-    #[serde(borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(default)]
-    parent: Option<Key>,
-    #[serde(borrow, default)]
-    doc: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    marks: Option<&'a RawValue>,
-    #[serde(default)]
-    rev: Option<Revision>,
-    #[serde(default)]
-    owner: Option<Key>,
-    #[serde(borrow, default)]
-    att: Vec<StoredAttachment<'a>>,
-    #[serde(default)]
-    gone: bool,
-    #[serde(default)]
-    need: Vec<String>,
-}
-
-/// A line as it is read.
-#[derive(Debug, Clone)]
-pub(crate) enum Line {
-    Resource(Resource),
-    /// An incremental says that its base's resource is gone.
-    Gone(Key),
-}
-
 /// Writes lines; keeps its buffers.
 #[derive(Debug)]
 pub(crate) struct LineWriter {
     encoder: TokenEncoder,
+    known: KnownMarks,
     /// The last line, without line feed.
     pub(crate) line: Vec<u8>,
     /// The last line's secrets.
@@ -97,7 +56,12 @@ pub(crate) struct LineWriter {
 
 impl LineWriter {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self { encoder: TokenEncoder::new(3)?, line: Vec::new(), secrets: Vec::new() })
+        Ok(Self {
+            encoder: TokenEncoder::new(3)?,
+            known: KnownMarks::default(),
+            line: Vec::new(),
+            secrets: Vec::new(),
+        })
     }
 
     /// Writes a resource: its secrets apart from its line.
@@ -109,19 +73,17 @@ impl LineWriter {
                 .on(&resource.key));
         }
         let text = resource.document.as_str();
-        if resource.marks.is_empty() {
-            return write(resource, text, &mut self.line);
-        }
-        let holes = Marks::of(&resource.marks)?.secrets(text);
-        if holes.is_empty() {
-            return write(resource, text, &mut self.line);
-        }
-        let mut edits = Vec::with_capacity(holes.len());
-        for hole in holes {
+        let marks = marks_of(&mut self.known, resource)?;
+        begin(resource, &mut self.line)?;
+        let mut at = 0;
+        for hole in marks.map(|marks| marks.secrets(text)).unwrap_or_default() {
+            self.line.extend_from_slice(&text.as_bytes()[at..hole.start]);
+            self.line.extend_from_slice(HOLE);
             self.encoder.encode(text[hole.clone()].as_bytes(), &mut self.secrets)?;
-            edits.push(Edit::Replace(hole, HOLE.to_owned()));
+            at = hole.end;
         }
-        write(resource, &apply_edits(text, edits), &mut self.line)
+        self.line.extend_from_slice(&text.as_bytes()[at..]);
+        end(resource, marks, resource.revision.as_ref(), &mut self.line)
     }
 
     /// Writes that a resource is gone.
@@ -143,16 +105,36 @@ fn unwritable(key: &Key) -> Error {
     Error::invalid("the resource cannot be stored").on(key)
 }
 
-/// The document is text that was checked when it was made, so its bytes are copied as they are:
-/// it is by far the largest part, and to parse it here once more would cost more than all else.
-fn write(resource: &Resource, document: &str, line: &mut Vec<u8>) -> Result<()> {
+/// The marks of a resource, if it bears any.
+fn marks_of<'a>(known: &'a mut KnownMarks, resource: &Resource) -> Result<Option<&'a Marks>> {
+    let marks = Some(resource.marks.as_slice()).filter(|marks| !marks.is_empty());
+    marks.map(|marks| known.of(marks)).transpose()
+}
+
+/// A line up to the document. That is text which was checked when it was made, so its bytes are
+/// copied as they are: it is by far the largest part, and to parse it once more would cost more than
+/// all else.
+fn begin(resource: &Resource, line: &mut Vec<u8>) -> Result<()> {
     let unwritable = |_| unwritable(&resource.key);
-    let names =
-        Names { kind: &resource.key.kind, id: &resource.key.id, parent: resource.parent.as_ref() };
-    serde_json::to_writer(&mut *line, &names).map_err(unwritable)?;
-    line.pop();
+    line.extend_from_slice(b"{\"kind\":");
+    serde_json::to_writer(&mut *line, resource.key.kind.as_str()).map_err(unwritable)?;
+    line.extend_from_slice(b",\"id\":");
+    serde_json::to_writer(&mut *line, resource.key.id.as_str()).map_err(unwritable)?;
+    if let Some(parent) = &resource.parent {
+        line.extend_from_slice(b",\"parent\":");
+        serde_json::to_writer(&mut *line, parent).map_err(unwritable)?;
+    }
     line.extend_from_slice(b",\"doc\":");
-    line.extend_from_slice(document.as_bytes());
+    Ok(())
+}
+
+/// A line from behind the document on.
+fn end(
+    resource: &Resource,
+    marks: Option<&Marks>,
+    rev: Option<&Revision>,
+    line: &mut Vec<u8>,
+) -> Result<()> {
     let att = resource
         .attachments
         .iter()
@@ -162,16 +144,10 @@ fn write(resource: &Resource, document: &str, line: &mut Vec<u8>) -> Result<()> 
             data: BASE64_STANDARD.encode(&a.bytes).into(),
         })
         .collect();
-    let marks = Some(resource.marks.as_slice()).filter(|marks| !marks.is_empty());
-    let marks = marks.map(Marks::of).transpose()?;
-    let rest = Rest {
-        marks: marks.as_ref().map(|marks| marks.json()),
-        rev: resource.revision.as_ref(),
-        owner: resource.owner.as_ref(),
-        att,
-    };
+    let owner = resource.owner.as_ref();
+    let rest = Rest { marks: marks.map(Marks::json), rev, owner, att };
     let start = line.len();
-    serde_json::to_writer(&mut *line, &rest).map_err(unwritable)?;
+    serde_json::to_writer(&mut *line, &rest).map_err(|_| unwritable(&resource.key))?;
     if line.get(start..) == Some(b"{}") {
         line.truncate(start);
         line.push(b'}');
@@ -181,128 +157,51 @@ fn write(resource: &Resource, document: &str, line: &mut Vec<u8>) -> Result<()> 
     Ok(())
 }
 
-/// Reads a line. Without its secrets each becomes [`Absence::Sealed`].
-pub(crate) fn read(line: &[u8], secrets: Option<&[u8]>) -> Result<Line> {
-    // One check of the whole line instead of one of each string.
-    let line = std::str::from_utf8(line)
-        .map_err(|_| Error::corrupt("a stored line holds text that is no UTF-8"))?;
-    let read: Read<'_> = serde_json::from_str(line).map_err(|e| {
-        Error::corrupt(format!("a stored line is malformed (column {})", e.column()))
-    })?;
-    let key = Key::new(Kind::new(&read.kind)?, Id::new(&read.id)?);
-    if let Some(need) = read.need.first() {
-        return Err(Error::newer(format!("written by a newer version (needs {need})")).on(&key));
-    }
-    if read.gone {
-        return Ok(Line::Gone(key));
-    }
-    let doc = read.doc.ok_or_else(|| Error::corrupt("a stored line has no document").on(&key))?;
-    let shared = read.marks.map(Marks::read).transpose().map_err(|e| e.on(&key))?;
-    let mut marks = shared.as_ref().map(|marks| marks.list().to_vec()).unwrap_or_default();
-    let document = if let Some(secrets) = secrets {
-        let holes = shared.map(|marks| marks.secrets(doc.get())).unwrap_or_default();
-        fill(&key, doc.get(), holes, secrets)?
-    } else {
-        for mark in &mut marks {
-            if mark.says == Says::Secret {
-                mark.says = Says::Absent(Absence::Sealed);
-            }
-        }
-        Document::stored(doc.get())
-    };
-    let attachments = read
-        .att
-        .into_iter()
-        .map(|a| {
-            let bytes = BASE64_STANDARD
-                .decode(a.data.as_ref())
-                .map_err(|_| Error::corrupt("a stored attachment is malformed").on(&key))?;
-            let (name, media_type) = (a.name.into_owned(), a.media_type.into_owned());
-            Ok(Attachment { name, media_type, bytes: bytes.into() })
-        })
-        .collect::<Result<_>>()?;
-    let resource = Resource {
-        parent: read.parent,
-        document,
-        marks,
-        revision: read.rev,
-        owner: read.owner,
-        attachments,
-        key,
-    };
-    resource.check().map_err(|e| Error::corrupt(e.message()).on(&resource.key))?;
-    Ok(Line::Resource(resource))
+/// Computes the digests that the state digest is made of.
+#[derive(Debug)]
+pub(crate) struct LineDigest {
+    rules: Rules,
+    known: KnownMarks,
+    line: Vec<u8>,
 }
 
-/// Puts the secrets back into their holes.
-fn fill(key: &Key, text: &str, holes: Vec<Range<usize>>, secrets: &[u8]) -> Result<Document> {
-    let mut tokens = TokenDecoder::new(secrets);
-    let mut edits = Vec::with_capacity(holes.len());
-    for hole in holes {
-        let token = tokens
-            .next_token()?
-            .and_then(|bytes| String::from_utf8(bytes.to_vec()).ok())
-            .ok_or_else(|| Error::corrupt("a secret is missing in the archive").on(key))?;
-        edits.push(Edit::Replace(hole, token));
+impl LineDigest {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self { rules, known: KnownMarks::default(), line: Vec::new() }
     }
-    if !tokens.is_empty() {
-        return Err(Error::corrupt("the archive holds a secret that no line names").on(key));
-    }
-    if edits.is_empty() {
-        return Ok(Document::stored(text));
-    }
-    Ok(Document::stored(apply_edits(text, edits)))
-}
 
-/// How many secrets a line names, for the archive's reader.
-pub(crate) fn secret_count(line: &[u8]) -> Result<usize> {
-    /// What counts: the rest is not looked at.
-    #[derive(Deserialize)]
-    struct Counted<'a> {
-        #[serde(borrow, default)]
-        doc: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        marks: Option<&'a RawValue>,
+    /// The digest of one resource: of its line with secrets in place, without the revision and
+    /// without the members that move by themselves.
+    pub(crate) fn of(&mut self, resource: &Resource) -> Result<[u8; 32]> {
+        let stable = self.rules.stable(&resource.key.kind, &resource.document);
+        self.line.clear();
+        begin(resource, &mut self.line)?;
+        self.line.extend_from_slice(stable.as_str().as_bytes());
+        end(resource, marks_of(&mut self.known, resource)?, None, &mut self.line)?;
+        Ok(Sha256::digest(&self.line).into())
     }
-    let malformed = || Error::corrupt("a stored line is malformed");
-    let line = std::str::from_utf8(line).map_err(|_| malformed())?;
-    // Most lines name none, and the standard library searches text fast.
-    if !line.contains(r#""is":"secret""#) {
-        return Ok(0);
-    }
-    let read: Counted<'_> = serde_json::from_str(line).map_err(|_| malformed())?;
-    let (Some(doc), Some(marks)) = (read.doc, read.marks) else { return Ok(0) };
-    Ok(Marks::read(marks)?.secrets(doc.get()).len())
-}
-
-/// The digest of one resource in the state digest: of its line with secrets in place, without the
-/// revision and without the members that move by themselves.
-pub(crate) fn digest(rules: &Rules, resource: &Resource, buffer: &mut Vec<u8>) -> Result<[u8; 32]> {
-    let stable = rules.stable(&resource.key.kind, &resource.document);
-    buffer.clear();
-    if resource.revision.is_none() {
-        write(resource, stable.as_str(), buffer)?;
-    } else {
-        write(&Resource { revision: None, ..resource.clone() }, stable.as_str(), buffer)?;
-    }
-    Ok(Sha256::digest(&buffer).into())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::secrets::TokenDecoder;
     use super::*;
-    use crate::model::Mark;
+    use crate::model::{Attachment, Document, Mark};
 
     fn resource(text: &str, marks: Vec<Mark>) -> Resource {
         let key = Key::new(Kind::known("consumer"), Id::new("a/b").unwrap());
         Resource { marks, ..Resource::new(key, Document::parse(text).unwrap()) }
     }
 
+    fn read(line: &[u8], secrets: Option<&[u8]>) -> Result<Line> {
+        LineReader::new().unwrap().read_alone(line, secrets)
+    }
+
     fn there_and_back(resource: &Resource) -> (Vec<u8>, Resource) {
         let mut writer = LineWriter::new().unwrap();
         writer.resource(resource).unwrap();
         assert_eq!(
-            secret_count(&writer.line).unwrap(),
+            secret_counter()(&writer.line).unwrap(),
             TokenDecoder::new(&writer.secrets).count_stored().unwrap()
         );
         match read(&writer.line, Some(&writer.secrets)).unwrap() {

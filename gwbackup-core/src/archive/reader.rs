@@ -69,13 +69,14 @@ impl<R: Read + Seek> Archive<R> {
     ///
     /// `Corrupt` when the archive is not the expected one, is damaged, cut off, or written by a
     /// newer version; `KeyUnavailable` when `dek` is not its key, before anything sealed is read.
-    /// Without `sdek` entries are read with their secrets sealed.
+    /// Without `sdek` entries are read with their secrets sealed. `secret_count` is a
+    /// [`SecretCount`].
     pub fn open(
         mut input: R,
         expected: &Expected,
         dek: &DataKey,
         sdek: Option<&DataKey>,
-        secret_count: SecretCount,
+        secret_count: impl FnMut(&[u8]) -> Result<usize> + Send + 'static,
     ) -> Result<Self> {
         let header = read_header(&mut input)?;
         let ids = &header.ids;
@@ -91,7 +92,7 @@ impl<R: Read + Seek> Archive<R> {
             header,
             chunks,
             unpacker: Unpacker::new()?,
-            secret_count,
+            secret_count: Box::new(secret_count),
             index: Vec::new(),
             frames_end: 0,
             padding: (0, 0),
@@ -142,7 +143,7 @@ impl<R: Read + Seek> Archive<R> {
             frame.begin_again();
         }
         let answer = loop {
-            let Some(entry) = frame.next(self.secret_count)? else { break Ok(None) };
+            let Some(entry) = frame.next(&mut self.secret_count)? else { break Ok(None) };
             match (&*entry.kind, &*entry.id).cmp(&(kind, id)) {
                 Ordering::Less => {}
                 Ordering::Equal => break found(entry).map(Some),
@@ -310,8 +311,8 @@ impl<R: Read + Seek> Archive<R> {
         Ok(ordinal + u64::from(secrets.is_some()))
     }
 
-    pub(super) fn secret_count(&self) -> SecretCount {
-        self.secret_count
+    pub(super) fn secret_count(&mut self) -> &mut SecretCount {
+        &mut self.secret_count
     }
 
     /// That nothing hides in the padding.

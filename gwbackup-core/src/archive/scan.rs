@@ -7,9 +7,12 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 
+/// Kind and id of a line.
+pub(super) type Names<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// Kind and id. The writer puts them first, which is found without parsing; any other form of the
 /// same object is parsed whole. `Corrupt` when the line is no object that names both.
-pub(super) fn names(line: &[u8]) -> Result<(Cow<'_, str>, Cow<'_, str>)> {
+pub(super) fn names(line: &[u8]) -> Result<Names<'_>> {
     match fast(line) {
         Some((kind, id)) => Ok((kind.into(), id.into())),
         None => slow(line),
@@ -29,15 +32,15 @@ fn plain_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(text).ok()?, rest.strip_prefix(b"\"")?))
 }
 
-fn slow(line: &[u8]) -> Result<(Cow<'_, str>, Cow<'_, str>)> {
+fn slow(line: &[u8]) -> Result<Names<'_>> {
     #[derive(Deserialize)]
-    struct Names<'a> {
+    struct Named<'a> {
         #[serde(borrow)]
         kind: Cow<'a, str>,
         #[serde(borrow)]
         id: Cow<'a, str>,
     }
-    let names: Names<'_> = serde_json::from_slice(line).map_err(|e| {
+    let names: Named<'_> = serde_json::from_slice(line).map_err(|e| {
         // Its own text could quote the document.
         let (column, class) = (e.column(), e.classify());
         Error::corrupt(format!("a line is malformed at column {column} ({class:?})"))

@@ -76,17 +76,9 @@ impl<'a> TokenDecoder<'a> {
     /// The next token; `None` at the end. `Corrupt` when the sequence is malformed or a token is
     /// larger than a record can be; nothing is allocated before its declared length was checked.
     pub fn next_token(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        let Some((bytes, packed)) = self.next_stored()? else { return Ok(None) };
-        if !packed {
-            return Ok(Some(Zeroizing::new(bytes.to_vec())));
-        }
-        let malformed = || Error::corrupt("a stored secret does not decompress");
-        let length = zstd::zstd_safe::get_frame_content_size(bytes).map_err(|_| malformed())?;
-        let length = length.and_then(|length| usize::try_from(length).ok());
-        let length = length.filter(|length| *length <= RECORD).ok_or_else(malformed)?;
         let mut token = Zeroizing::new(Vec::new());
-        decompress(&mut Decompressor::new()?, bytes, length, &mut token)?;
-        Ok(Some(token))
+        let found = TokenOpener::new()?.next(self, &mut token)?;
+        Ok(found.then_some(token))
     }
 
     /// Steps over `count` tokens and gives the part of the sequence that holds them. `Corrupt` when
@@ -115,6 +107,11 @@ impl<'a> TokenDecoder<'a> {
         self.rest.is_empty()
     }
 
+    /// Bytes of the tokens that were not read.
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     fn next_stored(&mut self) -> Result<Option<(&'a [u8], bool)>> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -138,6 +135,45 @@ impl<'a> TokenDecoder<'a> {
             }
         }
         Err(malformed())
+    }
+}
+
+/// Reads tokens of many decoders with one context.
+pub(super) struct TokenOpener {
+    zstd: Decompressor<'static>,
+    token: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for TokenOpener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenOpener(..)")
+    }
+}
+
+impl TokenOpener {
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self { zstd: Decompressor::new()?, token: Zeroizing::default() })
+    }
+
+    /// Appends the next token to `out`; whether there was one. Errors as
+    /// [`TokenDecoder::next_token`].
+    pub(super) fn next(
+        &mut self,
+        decoder: &mut TokenDecoder<'_>,
+        out: &mut Zeroizing<Vec<u8>>,
+    ) -> Result<bool> {
+        let Some((bytes, packed)) = decoder.next_stored()? else { return Ok(false) };
+        if !packed {
+            out.extend_from_slice(bytes);
+            return Ok(true);
+        }
+        let malformed = || Error::corrupt("a stored secret does not decompress");
+        let length = zstd::zstd_safe::get_frame_content_size(bytes).map_err(|_| malformed())?;
+        let length = length.and_then(|length| usize::try_from(length).ok());
+        let length = length.filter(|length| *length <= RECORD).ok_or_else(malformed)?;
+        decompress(&mut self.zstd, bytes, length, &mut self.token)?;
+        out.extend_from_slice(&self.token);
+        Ok(true)
     }
 }
 

@@ -1,8 +1,9 @@
 //! A backup's resources, whether it stands alone or on a base.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::line::{Line, read, secret_count};
+use super::line::{Line, LineReader, secret_counter};
 use super::{Archive, Expected, StoredDescription};
 use crate::crypt::DataKey;
 use crate::error::{Error, Result};
@@ -32,9 +33,10 @@ impl Part {
         self.keys.1.is_some()
     }
 
-    pub(crate) fn open(&self) -> Result<Archive<SpoolReader>> {
+    pub(crate) fn open(&self) -> Result<Lines> {
         let (dek, sdek) = (&self.keys.0, self.keys.1.as_ref());
-        Archive::open(self.spool.reader(), &self.expected, dek, sdek, secret_count)
+        let input = self.spool.reader();
+        Lines::new(Archive::open(input, &self.expected, dek, sdek, secret_counter())?)
     }
 }
 
@@ -43,7 +45,7 @@ impl Part {
 pub struct View {
     parts: Vec<Part>,
     /// Newest first: what it says of a key counts.
-    lookups: Vec<Mutex<Archive<SpoolReader>>>,
+    lookups: Vec<Mutex<Lines>>,
     description: StoredDescription,
 }
 
@@ -51,9 +53,9 @@ impl View {
     /// Opens the archive and, for an incremental, its base.
     pub(crate) fn open(own: Part, base: Option<Part>) -> Result<Self> {
         let parts: Vec<Part> = std::iter::once(own).chain(base).collect();
-        let lookups: Vec<Archive<SpoolReader>> =
-            parts.iter().map(Part::open).collect::<Result<_>>()?;
-        let description = lookups.first().map(Archive::description).unwrap_or_default();
+        let lookups: Vec<Lines> = parts.iter().map(Part::open).collect::<Result<_>>()?;
+        let description = lookups.first().map(|own| own.archive.description());
+        let description = description.unwrap_or_default();
         let description = serde_json::from_slice(description).map_err(|e| {
             Error::corrupt(format!(
                 "the archive's description is malformed (column {})",
@@ -66,7 +68,7 @@ impl View {
     /// The lines of the archive itself, without its base.
     pub(crate) fn own_lines(&self) -> Result<Lines> {
         let own = self.parts.first().ok_or_else(|| Error::corrupt("a view without an archive"))?;
-        own.open().map(Lines::new)
+        own.open()
     }
 
     /// What the archive says about itself.
@@ -76,8 +78,8 @@ impl View {
 
     fn resources(&self) -> Result<Resources> {
         let mut parts = self.parts.iter();
-        let own = parts.next().map(Part::open).transpose()?.map(Lines::new);
-        let base = parts.next().map(Part::open).transpose()?.map(Lines::new);
+        let own = parts.next().map(Part::open).transpose()?;
+        let base = parts.next().map(Part::open).transpose()?;
         let gaps = self.description.details.gaps.clone();
         Ok(Resources { own, base, own_next: None, base_next: None, gaps, failed: false })
     }
@@ -89,14 +91,12 @@ impl Snapshot for View {
     }
 
     fn get(&self, key: &Key) -> Result<Option<Resource>> {
-        let (kind, id) = (key.kind.as_str(), key.id.as_str());
-        for (n, archive) in self.lookups.iter().enumerate() {
+        for (n, lines) in self.lookups.iter().enumerate() {
             // Under a gap of the incremental the base's record says nothing about then.
             if n > 0 && unread(self.gaps(), key) {
                 return Ok(None);
             }
-            let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
-            match archive.find(kind, id, |entry| read(entry.line, entry.secrets))? {
+            match lines.lock().unwrap_or_else(PoisonError::into_inner).find(key)? {
                 Some(Line::Resource(resource)) => return Ok(Some(resource)),
                 Some(Line::Gone(_)) => return Ok(None),
                 None => {}
@@ -124,11 +124,18 @@ pub(crate) fn unread(gaps: &[Gap], key: &Key) -> bool {
 pub(crate) struct Lines {
     archive: Archive<SpoolReader>,
     position: super::Position,
+    reader: LineReader,
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.archive.fmt(f)
+    }
 }
 
 impl Lines {
-    pub(crate) fn new(archive: Archive<SpoolReader>) -> Self {
-        Self { archive, position: super::Position::default() }
+    fn new(archive: Archive<SpoolReader>) -> Result<Self> {
+        Ok(Self { archive, position: super::Position::default(), reader: LineReader::new()? })
     }
 
     /// The next line as it is stored.
@@ -137,10 +144,16 @@ impl Lines {
     }
 
     fn next(&mut self) -> Result<Option<Line>> {
-        match self.position.next(&mut self.archive)? {
-            Some(entry) => read(entry.line, entry.secrets).map(Some),
-            None => Ok(None),
-        }
+        let Self { archive, position, reader } = self;
+        position.next_by(archive, |line, tokens| reader.read(line, tokens))
+    }
+
+    /// The line of one resource, wherever this stands.
+    fn find(&mut self, key: &Key) -> Result<Option<Line>> {
+        let Self { archive, reader, .. } = self;
+        archive.find(key.kind.as_str(), key.id.as_str(), |entry| {
+            reader.read_alone(entry.line, entry.secrets)
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whether a backup can build on an earlier full one.
 
-use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +8,9 @@ use super::{BackupOptions, BackupType};
 use crate::archive::{Part, View};
 use crate::catalog::{Deletion, RecoveryPoint, State};
 use crate::context::Context;
+use crate::crypt::{Fingerprint, fingerprint};
 use crate::error::{ErrorKind, Result};
-use crate::model::{Description, Key, Revision, Snapshot as _};
+use crate::model::{Description, Key, Resource, Revision, Snapshot};
 use crate::source::{Known, Source};
 use crate::task::blocking;
 use crate::vault::{Found, Vault};
@@ -35,12 +36,41 @@ impl Base {
     }
 }
 
-#[derive(Debug)]
-struct Revisions(HashMap<Key, Revision>);
+/// What each key and its revision come to, sorted: sixteen bytes per resource.
+struct Revisions(Vec<Fingerprint>);
+
+impl Revisions {
+    /// Of all that have one; `None` when the gateway gives no revisions at all.
+    fn of(snapshot: &dyn Snapshot) -> Result<Option<Self>> {
+        let mut all = Vec::new();
+        for resource in snapshot.scan()? {
+            let Resource { key, revision, .. } = resource?;
+            match revision {
+                Some(revision) => all.push(known(&key, &revision)),
+                // One look tells.
+                None if all.is_empty() => return Ok(None),
+                None => {}
+            }
+        }
+        all.sort_unstable();
+        all.shrink_to_fit();
+        Ok((!all.is_empty()).then_some(Self(all)))
+    }
+}
+
+fn known(key: &Key, revision: &Revision) -> Fingerprint {
+    fingerprint([key.kind.as_str(), key.id.as_str(), revision.as_str()].map(str::as_bytes))
+}
+
+impl fmt::Debug for Revisions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Revisions({})", self.0.len())
+    }
+}
 
 impl Known for Revisions {
     fn has(&self, key: &Key, revision: &Revision) -> bool {
-        self.0.get(key) == Some(revision)
+        self.0.binary_search(&known(key, revision)).is_ok()
     }
 }
 
@@ -133,19 +163,40 @@ async fn open(vault: &Vault, cx: &Context, full: &RecoveryPoint) -> Result<Base>
     let own = part.clone();
     let (view, revisions) = blocking(move || {
         let view = Arc::new(View::open(own, None)?);
-        let mut map = HashMap::new();
-        // One look tells whether this gateway gives revisions at all.
-        for resource in view.scan()? {
-            let resource = resource?;
-            match resource.revision {
-                Some(revision) => drop(map.insert(resource.key, revision)),
-                None if map.is_empty() => break,
-                None => {}
-            }
-        }
-        Ok((view, map))
+        let revisions = Revisions::of(view.as_ref())?;
+        Ok((view, revisions.map(Arc::new)))
     })
     .await?;
-    let revisions = (!revisions.is_empty()).then(|| Arc::new(Revisions(revisions)));
     Ok(Base { found, part, view, revisions })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Document, Id, Kind, MemorySnapshot};
+
+    fn thing(id: &str, revision: Option<&str>) -> Resource {
+        let key = Key::new(Kind::known("thing"), Id::new(id).unwrap());
+        let revision = revision.map(Revision::new);
+        Resource { revision, ..Resource::new(key, Document::parse("{}").unwrap()) }
+    }
+
+    #[test]
+    fn a_revision_is_known_of_its_own_resource_only() {
+        let all = [thing("a", Some("1")), thing("b", Some("2")), thing("c", None)];
+        let known = Revisions::of(&MemorySnapshot::new(all.clone())).unwrap().unwrap();
+        for (of, revision, is_known) in [
+            (0, "1", true),
+            (1, "2", true),
+            (0, "2", false),
+            (1, "1", false),
+            (2, "1", false),
+            (2, "", false),
+        ] {
+            let found = known.has(&all[of].key, &Revision::new(revision));
+            assert_eq!(found, is_known, "{of} {revision}");
+        }
+        let without = MemorySnapshot::new([thing("a", None), thing("b", Some("2"))]);
+        assert!(Revisions::of(&without).unwrap().is_none());
+    }
 }

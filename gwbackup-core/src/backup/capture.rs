@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 
 use super::tear::{Loose, Tear};
-use crate::archive::line::{LineWriter, digest};
+use crate::archive::line::{LineDigest, LineWriter};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
@@ -66,13 +66,13 @@ pub(crate) async fn read(
         let before = source.revision(cx, &scope).await?;
         // Without a mark of its own the gateway is held against itself. An incremental that is told
         // what stayed the same does not see everything.
-        let unmarked = before.is_none() && options.known.is_none();
+        let unmarked = before.is_none() && options.known.is_none() && !source.is_coherent();
         let tear = unmarked.then(|| Tear::new(description.handles.clone()));
         let pass = one_pass(cx, source, description, &rules, spool, options, tear).await?;
         let after = source.revision(cx, &scope).await?;
         let moved = before != after;
         // What is open in the same way twice in a row is how the gateway is.
-        let torn = pass.loose != last;
+        let torn = pass.loose != last || pass.gaps.iter().any(|gap| gap.cause == Cause::Torn);
         if (moved || torn) && passes < PASSES {
             last = pass.loose;
             continue;
@@ -131,7 +131,7 @@ async fn one_pass(
         options: options.clone(),
         limit: description.limits.record as usize,
         payload: Vec::new(),
-        buffer: Vec::new(),
+        digest: LineDigest::new(rules.clone()),
         gaps: Vec::new(),
         excluded: BTreeSet::new(),
         soft_deleted: BTreeSet::new(),
@@ -179,7 +179,7 @@ struct Encoder {
     options: CaptureOptions,
     limit: usize,
     payload: Vec<u8>,
-    buffer: Vec<u8>,
+    digest: LineDigest,
     gaps: Vec<Gap>,
     excluded: BTreeSet<Kind>,
     soft_deleted: BTreeSet<Key>,
@@ -191,6 +191,12 @@ impl Encoder {
         match captured {
             Captured::Resource(resource) => self.resource(resource),
             Captured::Same(key) => self.sorter.push(key.kind.as_str(), key.id.as_str(), &[SAME]),
+            Captured::Withdrawn(key) => {
+                if let Some(tear) = &mut self.tear {
+                    tear.withdraw(&key);
+                }
+                self.sorter.push(key.kind.as_str(), key.id.as_str(), WITHDRAWN)
+            }
             Captured::SoftDeleted { key, .. } => {
                 self.soft_deleted.insert(key);
                 Ok(())
@@ -228,7 +234,7 @@ impl Encoder {
             });
             return Ok(());
         }
-        let own = digest(&self.rules, &resource, &mut self.buffer)?;
+        let own = self.digest.of(&resource)?;
         let secrets = resource.marks.iter().filter(|mark| mark.says == Says::Secret).count();
         Payload {
             digest: own,
@@ -270,6 +276,8 @@ fn withhold(resource: &mut Resource) -> Result<()> {
 }
 
 const SAME: u8 = 1;
+/// What was pushed before under the same key does not count.
+pub(super) const WITHDRAWN: &[u8] = &[2];
 const RECORD: u8 = 0;
 const HEAD: usize = 1 + 32 + 8 + 4 + 4;
 

@@ -1,7 +1,7 @@
 //! Evidence that a gateway moved while it was read, for gateways without a mark of their own.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 
 use crate::model::{Handles, Id, Key, Resource, Role, Rules, To};
 
@@ -14,7 +14,8 @@ pub(super) type Loose = BTreeSet<Key>;
 #[derive(Debug, Default)]
 pub(super) struct Tear {
     gateway: Handles,
-    names: HashSet<u64>,
+    hasher: RandomState,
+    names: HashSet<u64, BuildHasherDefault<AsItIs>>,
     asked: BTreeMap<Key, Vec<Vec<u64>>>,
     loose: Loose,
 }
@@ -27,29 +28,41 @@ impl Tear {
     /// A resource that was read.
     pub(super) fn take(&mut self, rules: &Rules, resource: &Resource) {
         let key = &resource.key;
-        if !self.names.insert(hash(&("key", key))) {
+        // Keyed by chance, so that nobody can choose names that fall on one place.
+        let hasher = &self.hasher;
+        let hash_key = |key: &Key| hasher.hash_one(("key", key));
+        let hash_name =
+            |kind: &str, handle: &str, value: &str| hasher.hash_one((kind, handle, value));
+        if !self.names.insert(hash_key(key)) {
             // Seen twice: a page moved under the reader.
             self.loose.insert(key.clone());
         }
         for (name, value) in rules.handles(&self.gateway, resource) {
-            self.names.insert(hash(&(key.kind.as_str(), name.as_str(), value.as_str())));
+            self.names.insert(hash_name(key.kind.as_str(), name.as_str(), &value));
         }
         for reference in rules.references(resource) {
             let To::Resource { kinds, handle, value, .. } = &reference.to else { continue };
             if !matches!(reference.role, Role::Owner | Role::Needs) {
                 continue;
             }
-            let named = |kind: &str| hash(&(kind, handle.as_str(), value.as_str()));
+            let named = |kind: &str| hash_name(kind, handle.as_str(), value);
             let mut wanted: Vec<u64> = kinds.iter().map(|kind| named(kind.as_str())).collect();
             // A whole id may be named where the last part alone is the handle.
             if let Ok(id) = Id::new(value) {
                 let keys = kinds.iter().map(|kind| Key::new(kind.clone(), id.clone()));
-                wanted.extend(keys.map(|key| hash(&("key", &key))));
+                wanted.extend(keys.map(|key| hash_key(&key)));
             }
             if !wanted.iter().any(|name| self.names.contains(name)) {
                 self.asked.entry(key.clone()).or_default().push(wanted);
             }
         }
+    }
+
+    /// The source takes back what it gave under this key.
+    pub(super) fn withdraw(&mut self, key: &Key) {
+        self.names.remove(&self.hasher.hash_one(("key", key)));
+        self.asked.remove(key);
+        self.loose.remove(key);
     }
 
     /// Who was read twice, or names something that was not read at all.
@@ -64,8 +77,22 @@ impl Tear {
     }
 }
 
-fn hash(of: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
+/// The hasher of a set of hashes.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }

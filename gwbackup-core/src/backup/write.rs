@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::capture::{Payload, Reading};
-use crate::archive::line::{Line, LineWriter, digest, read};
+use super::capture::{Payload, Reading, WITHDRAWN};
+use crate::archive::line::{Line, LineDigest, LineReader, LineWriter};
 use crate::archive::{
     ArchiveIds, ArchiveOptions, ArchiveWriter, Details, Entry, Lines, Sealed, StoredDescription,
     View, unread,
@@ -13,8 +13,9 @@ use crate::archive::{
 use crate::context::Context;
 use crate::crypt::{DataKey, StateDigest, Suite};
 use crate::error::{Error, Result};
-use crate::model::{Cause, Gap, Id, Key, Kind, Rules, Schema};
+use crate::model::{Cause, Gap, Id, Key, Kind, Schema};
 use crate::sink::{Spool, SpoolWriter};
+use crate::sort::Record;
 
 /// What it takes to write an archive.
 pub(crate) struct Writing<'a> {
@@ -52,12 +53,12 @@ pub(crate) fn write(
         archive,
         base: writing.base.map(View::own_lines).transpose()?,
         base_next: None,
-        rules: reading.rules,
         gaps: reading.gaps,
-        digest: writing.digest,
+        state: writing.digest,
         counted: Counted::default(),
         lines: LineWriter::new()?,
-        buffer: Vec::new(),
+        reader: LineReader::new()?,
+        digest: LineDigest::new(reading.rules),
         last: None,
     };
     merge.advance_base()?;
@@ -67,7 +68,7 @@ pub(crate) fn write(
             cx.check()?;
             cx.progress("seal", n as u64, None);
         }
-        merge.take(record.kind(), record.id(), &record.payload())?;
+        merge.take(record)?;
     }
     merge.rest_of_base()?;
     merge.flush()?;
@@ -76,7 +77,7 @@ pub(crate) fn write(
     details.bytes = merge.counted.bytes;
     details.secrets = merge.counted.secrets;
     details.gaps = merge.gaps;
-    details.state_digest = merge.digest.finish();
+    details.state_digest = merge.state.finish();
     let description =
         StoredDescription { schema: writing.schema.clone(), details: details.clone() };
     let bytes = serde_json::to_vec(&description)
@@ -89,14 +90,14 @@ struct Merge {
     archive: ArchiveWriter<SpoolWriter>,
     base: Option<Lines>,
     base_next: Option<Stored>,
-    rules: Rules,
     gaps: Vec<Gap>,
-    digest: StateDigest,
+    state: StateDigest,
     counted: Counted,
     lines: LineWriter,
-    buffer: Vec<u8>,
+    reader: LineReader,
+    digest: LineDigest,
     /// The record that was read last: a later one of the same key replaces it.
-    last: Option<(String, String, Vec<u8>)>,
+    last: Option<Record>,
 }
 
 /// A line of the base.
@@ -110,47 +111,49 @@ struct Stored {
 impl Merge {
     /// Takes the next sorted record. Of two with one key the later reading counts; where they
     /// differ, the gateway moved.
-    fn take(&mut self, kind: &str, id: &str, payload: &[u8]) -> Result<()> {
-        if let Some((last_kind, last_id, last)) = &mut self.last
-            && (last_kind.as_str(), last_id.as_str()) == (kind, id)
+    fn take(&mut self, record: Record) -> Result<()> {
+        let withdrawn = *record.payload() == *WITHDRAWN;
+        if let Some(last) = &self.last
+            && (last.kind(), last.id()) == (record.kind(), record.id())
         {
-            let moved = match (Payload::read(last)?, Payload::read(payload)?) {
+            if withdrawn {
+                self.last = None;
+                return Ok(());
+            }
+            let moved = match (Payload::read(&last.payload())?, Payload::read(&record.payload())?) {
                 (Some(a), Some(b)) => a.digest != b.digest,
                 _ => false,
             };
             if moved {
                 self.gaps.push(Gap {
-                    kind: Some(Kind::new(kind)?),
-                    under: Some(Id::new(id)?),
+                    kind: Some(Kind::new(record.kind())?),
+                    under: Some(Id::new(record.id())?),
                     cause: Cause::Torn,
                     detail: "it was read twice with different content".to_owned(),
                 });
             }
-            payload.clone_into(last);
+        } else if withdrawn {
             return Ok(());
+        } else {
+            self.flush()?;
         }
-        self.flush()?;
-        let slot = self.last.get_or_insert_default();
-        kind.clone_into(&mut slot.0);
-        id.clone_into(&mut slot.1);
-        payload.clone_into(&mut slot.2);
+        self.last = Some(record);
         Ok(())
     }
 
     /// Writes the record that was read last.
     fn flush(&mut self) -> Result<()> {
-        let Some((kind, id, payload)) = self.last.take() else { return Ok(()) };
+        let Some(record) = self.last.take() else { return Ok(()) };
+        let (kind, id, payload) = (record.kind(), record.id(), record.payload());
         loop {
             let order = match &self.base_next {
-                Some(stored) => {
-                    (stored.kind.as_str(), stored.id.as_str()).cmp(&(kind.as_str(), id.as_str()))
-                }
+                Some(stored) => (stored.kind.as_str(), stored.id.as_str()).cmp(&(kind, id)),
                 None => Ordering::Greater,
             };
             match order {
                 Ordering::Less => self.gone()?,
                 Ordering::Equal => {
-                    self.both(&kind, &id, &payload)?;
+                    self.both(kind, id, &payload)?;
                     self.advance_base()?;
                     break;
                 }
@@ -159,10 +162,10 @@ impl Merge {
                         Error::invalid("the source says that an unknown resource is the same")
                             .on(format!("{kind}/{id}"))
                     })?;
-                    self.count(&kind, &new)?;
-                    self.digest.update(&new.digest);
+                    self.count(kind, &new)?;
+                    self.state.update(&new.digest);
                     let (line, secrets) = (new.line, new.secrets);
-                    self.archive.push(Entry { kind: &kind, id: &id, line, secrets })?;
+                    self.archive.push(Entry { kind, id, line, secrets })?;
                     break;
                 }
             }
@@ -175,7 +178,7 @@ impl Merge {
         let Some(stored) = &self.base_next else { return Ok(()) };
         let new = Payload::read(payload)?;
         if let Some(new) = &new {
-            self.digest.update(&new.digest);
+            self.state.update(&new.digest);
             let same = stored.line == new.line && stored.secrets.as_deref() == Some(new.secrets);
             let same = same || self.stored_digest()?.0 == new.digest;
             // Under a gap the base's record would be hidden, though this one was read.
@@ -186,7 +189,7 @@ impl Merge {
             return self.count(kind, new);
         }
         let (own, bytes, marked) = self.stored_digest()?;
-        self.digest.update(&own);
+        self.state.update(&own);
         if self.is_hidden(kind, id)?
             && let Some(Stored { line, secrets, .. }) = &self.base_next
         {
@@ -208,10 +211,9 @@ impl Merge {
     fn stored_digest(&mut self) -> Result<([u8; 32], usize, usize)> {
         let malformed = || Error::corrupt("a full backup holds a tombstone");
         let stored = self.base_next.as_ref().ok_or_else(malformed)?;
-        let Line::Resource(resource) = read(&stored.line, stored.secrets.as_deref())? else {
-            return Err(malformed());
-        };
-        let own = digest(&self.rules, &resource, &mut self.buffer)?;
+        let read = self.reader.read_alone(&stored.line, stored.secrets.as_deref())?;
+        let Line::Resource(resource) = read else { return Err(malformed()) };
+        let own = self.digest.of(&resource)?;
         let marked = resource.marks.iter().filter(|m| m.says == crate::model::Says::Secret).count();
         Ok((own, resource.document.len(), marked))
     }

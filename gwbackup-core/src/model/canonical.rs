@@ -83,6 +83,30 @@ fn decode_lossy(inner: &str) -> String {
     out + rest
 }
 
+/// From `at` on, the place of the first byte that means something within a string (a quote, a
+/// backslash, a control character), or the end. Most text of a document stands in strings, so
+/// eight bytes are looked at in one go.
+pub(super) fn plain_end(bytes: &[u8], at: usize) -> usize {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES * 0x80;
+    // The lowest high bit that is set stands in the first byte below `bound`; in those above it a
+    // borrow may have set more.
+    let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word & HIGH;
+    let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let mut at = at;
+    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*eight);
+        let found = equal(word, b'"') | equal(word, b'\\') | below(word, 0x20);
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    let means = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    at + rest.iter().position(means).unwrap_or(rest.len())
+}
+
 struct Member {
     /// The name's token, in the output.
     name: Range<usize>,
@@ -261,11 +285,11 @@ impl Writer<'_> {
         let from = self.at;
         self.at += 1;
         loop {
+            self.at = plain_end(self.source, self.at);
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => self.escape()?,
-                Some(0..0x20) => return Err(self.fail("a control character in a string")),
-                Some(_) => self.at += 1,
+                Some(_) => return Err(self.fail("a control character in a string")),
                 None => return Err(self.fail("a string does not end")),
             }
         }
@@ -406,6 +430,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_end_of_plain_text_is_found(text in r#"[a-z!#é\\x7f\u{80}"\\\x1f\x00]{0,40}"#, at in 0..50_usize) {
+            let bytes = text.as_bytes();
+            let wanted = (at..bytes.len()).find(|n| matches!(bytes[*n], b'"' | b'\\' | 0..0x20));
+            prop_assert_eq!(plain_end(bytes, at), wanted.unwrap_or(bytes.len().max(at)));
+        }
+
         // serde_json's map is sorted by the bytes of the name, so its compact text is the canonical
         // form of values whose tokens it writes itself.
         #[test]

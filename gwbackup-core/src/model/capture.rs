@@ -49,6 +49,9 @@ pub enum Captured {
     Resource(Resource),
     /// Exactly what [`Known`](crate::source::Known) answered true for: the stored record is copied.
     Same(Key),
+    /// What was given before under this key does not hold: it is not there any more, or is given
+    /// anew after this.
+    Withdrawn(Key),
     /// Gone, but can be brought back; used by plans, not stored.
     SoftDeleted {
         /// What.

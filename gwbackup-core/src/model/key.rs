@@ -51,13 +51,17 @@ text_newtype!(Kind);
 impl Kind {
     /// `Invalid` unless the name is 1 to 64 of `a-z 0-9 _` and begins with a letter.
     pub fn new(name: &str) -> Result<Self> {
-        let fits = matches!(name.as_bytes(), [b'a'..=b'z', rest @ ..] if name.len() <= 64
-            && rest.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_')));
-        if fits {
+        if Self::is_name(name) {
             Ok(Self(name.into()))
         } else {
             Err(Error::invalid("a kind is lower snake case and at most 64 characters").on(name))
         }
+    }
+
+    /// Whether a kind may have this name.
+    pub(super) fn is_name(name: &str) -> bool {
+        matches!(name.as_bytes(), [b'a'..=b'z', rest @ ..] if name.len() <= 64
+            && rest.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_')))
     }
 
     /// For names written in a provider's table.
@@ -96,6 +100,11 @@ impl Id {
             ));
         }
         Ok(Self(escaped.into()))
+    }
+
+    /// An id that was one before.
+    pub(crate) fn stored(escaped: &str) -> Self {
+        Self(escaped.into())
     }
 
     /// The id made of these raw segments. `Invalid` without a segment or with an empty one.

@@ -9,7 +9,7 @@ use super::key::{Handles, Key, Kind};
 use super::place::{Coding, Part, Place, removal, text_of};
 use super::resource::{Mark, Reference, Resource, Says, To};
 use super::scan::{self, Edit, Hit, Matcher, segments};
-use super::schema::{KindSpec, Member, RefSpec, Restore, Schema, Within};
+use super::schema::{KindSpec, Member, MemberRule, RefSpec, Restore, Schema, Within};
 
 /// A [`Schema`] ready for use. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -35,6 +35,7 @@ struct Compiled {
     volatile: Matcher,
     /// Canonical texts of the members' defaults.
     defaults: Vec<Option<String>>,
+    twins: bool,
 }
 
 impl Compiled {
@@ -65,8 +66,24 @@ impl Compiled {
                     _ => None,
                 })
                 .collect(),
+            twins: spec.members.iter().any(|m| matches!(m.is, Member::Twin(_))),
             spec: spec.clone(),
         }
+    }
+
+    /// Which rules hold in this document: all, but for a twin that stands alone or says something
+    /// else.
+    fn holding(&self, document: &Document) -> Vec<bool> {
+        let holds = |member: &MemberRule| match &member.is {
+            Member::Twin(other) => {
+                document.get(other).is_some_and(|value| document.get(&member.at) == Some(value))
+            }
+            _ => true,
+        };
+        if !self.twins {
+            return vec![true; self.spec.members.len()];
+        }
+        self.spec.members.iter().map(holds).collect()
     }
 }
 
@@ -133,7 +150,8 @@ impl Rules {
             for (spec, parts) in specs.iter().zip(parts) {
                 if spec.at.is_empty() {
                     handles.insert(spec.name.clone(), resource.key.id.last().into_owned());
-                } else if let Some(parts) = parts.into_iter().collect::<Option<Vec<_>>>() {
+                } else if parts.iter().any(Option::is_some) {
+                    let parts: Vec<_> = parts.into_iter().map(Option::unwrap_or_default).collect();
                     handles.insert(spec.name.clone(), parts.join("\0"));
                 }
             }
@@ -193,9 +211,11 @@ impl Rules {
         let Some(compiled) = self.compiled(&resource.key.kind) else { return document };
         let text = document.as_str();
         let mut edits = Vec::new();
+        let holding = compiled.holding(&document);
         compiled.members.visit(text, |hit| {
             let gone = hit.rules.iter().any(|r| match &compiled.spec.members[*r].is {
                 Member::Volatile | Member::ReadOnly => true,
+                Member::Twin(_) => holding[*r],
                 Member::Default(_) => {
                     compiled.defaults[*r].as_deref() == text.get(hit.value.clone())
                 }
@@ -239,13 +259,69 @@ impl Rules {
     ) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(compiled) = self.compiled(kind) {
+            let holding = compiled.holding(document);
             compiled.members.visit(document.as_str(), |hit| {
-                if hit.rules.iter().any(|r| wanted(&compiled.spec.members[*r].is)) {
+                if hit.rules.iter().any(|r| holding[*r] && wanted(&compiled.spec.members[*r].is)) {
                     found.push(hit.pointer.to_owned());
                 }
             });
         }
         found
+    }
+
+    /// Pointers of the values that cannot be sent back as they were read; a null is none.
+    pub fn unreadable(&self, resource: &Resource) -> Vec<String> {
+        let mut found = Vec::new();
+        self.values(resource, |at, token, member| {
+            let is_unreadable = match member {
+                Member::Unreadable => token != "null",
+                Member::UnreadableIf { prefix } => {
+                    token.starts_with('"') && decode(token).starts_with(prefix.as_str())
+                }
+                _ => false,
+            };
+            if is_unreadable {
+                found.push(at.to_owned());
+            }
+        });
+        found
+    }
+
+    /// Whether the thing has ended by itself at a moment, in seconds since 1970.
+    pub(crate) fn has_ended(&self, resource: &Resource, at: i64) -> bool {
+        let mut ended = false;
+        self.values(resource, |_, token, member| {
+            let seconds = token.split('.').next().and_then(|whole| whole.parse::<i64>().ok());
+            ended |= *member == Member::Ends
+                && seconds.is_some_and(|end| (100_000_000..=at).contains(&end));
+        });
+        ended
+    }
+
+    /// Pointers of the hashes that are salted, each with the reference by whose id it is.
+    pub(crate) fn salted(&self, resource: &Resource) -> Vec<(String, Reference)> {
+        let mut found = Vec::new();
+        let references = std::cell::LazyCell::new(|| self.references(resource));
+        self.values(resource, |at, token, member| {
+            if let Member::Salted { by } = member
+                && token != "null"
+            {
+                let salt = references.iter().find(|reference| reference.at.pointer == *by);
+                found.extend(salt.map(|reference| (at.to_owned(), reference.clone())));
+            }
+        });
+        found
+    }
+
+    /// Calls `f` with pointer, token and rule of each value that a rule names.
+    fn values(&self, resource: &Resource, mut f: impl FnMut(&str, &str, &Member)) {
+        let Some(compiled) = self.compiled(&resource.key.kind) else { return };
+        let text = resource.document.as_str();
+        compiled.members.visit(text, |hit| {
+            for rule in hit.rules {
+                f(hit.pointer, &text[hit.value.clone()], &compiled.spec.members[*rule].is);
+            }
+        });
     }
 
     /// Whether this resource comes into being without being created.
@@ -325,17 +401,17 @@ fn reference(spec: &RefSpec, text: &str, hit: &Hit<'_>) -> Option<Reference> {
 /// The kinds that the member itself names, by the last segment that is no array index: its name,
 /// then what follows each underscore (`client_certificate` may name a `certificate`).
 fn named_kinds(spec: &RefSpec, pointer: &str) -> Vec<Kind> {
-    let pattern: Vec<_> = segments(&spec.at).collect();
-    let concrete: Vec<_> = segments(pointer).collect();
-    let at = pattern.iter().zip(&concrete).rposition(|(p, c)| p != "*" || Kind::new(c).is_ok());
-    let Some(name) = at.and_then(|at| concrete.get(at)) else { return Vec::new() };
+    // Escaped segments are as good as decoded ones: no kind's name holds what is escaped.
+    let both = spec.at.split('/').zip(pointer.split('/')).skip(1);
+    let named = both.filter(|(pattern, concrete)| *pattern != "*" || Kind::is_name(concrete));
+    let Some((_, name)) = named.last() else { return Vec::new() };
     let endings = name.match_indices('_').filter_map(|(at, _)| name.get(at + 1..));
-    std::iter::once(name.as_str()).chain(endings).filter_map(|n| Kind::new(n).ok()).collect()
+    std::iter::once(name).chain(endings).filter_map(|n| Kind::new(n).ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HandleName, HandleSpec, Id, MemberRule, Role};
+    use super::super::{HandleName, HandleSpec, Id, Role};
     use super::*;
 
     fn rules() -> Rules {
@@ -344,6 +420,12 @@ mod tests {
         spec.handles.push(HandleSpec {
             name: HandleName::known("name"),
             at: vec!["/name".into()],
+            unique: Within::Gateway,
+            by_server: false,
+        });
+        spec.handles.push(HandleSpec {
+            name: HandleName::known("place"),
+            at: vec!["/host".into(), "/service/id".into()],
             unique: Within::Gateway,
             by_server: false,
         });
@@ -400,9 +482,14 @@ mod tests {
         let handles = rules.handles(&Handles::new(), &r);
         assert_eq!(handles[&HandleName::id()], "r1");
         assert_eq!(handles[&HandleName::known("name")], "n");
+        assert_eq!(handles[&HandleName::known("place")], "\0s1");
         let references = rules.references(&r);
         assert_eq!(references.len(), 1);
         assert_eq!(references[0].at, Place::value("/service/id"));
-        assert!(rules.references(&resource(r#"{"service":null}"#)).is_empty());
+        let global = resource(r#"{"service":null,"host":"h"}"#);
+        assert!(rules.references(&global).is_empty());
+        assert_eq!(rules.handles(&Handles::new(), &global)[&HandleName::known("place")], "h\0");
+        let nowhere = rules.handles(&Handles::new(), &resource(r#"{"service":null}"#));
+        assert_eq!(nowhere.len(), 1, "{nowhere:?}");
     }
 }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::canonical::decode;
+use super::canonical::{decode, plain_end};
 
 /// Pointer patterns, compiled: JSON pointers in which a segment `*` stands for any member or
 /// element.
@@ -74,8 +74,9 @@ impl Matcher {
         if self.is_empty() {
             return;
         }
-        let mut walk = Walk { matcher: self, text, pointer: String::new(), f: &mut f };
-        walk.value(0, None, &[0]);
+        let mut walk =
+            Walk { matcher: self, text, pointer: String::new(), active: vec![0], f: &mut f };
+        walk.value(0, None, 0);
     }
 }
 
@@ -83,42 +84,51 @@ struct Walk<'a, F> {
     matcher: &'a Matcher,
     text: &'a str,
     pointer: String,
+    /// The nodes on which the patterns stand, a stack: those of a value lie above its parent's.
+    active: Vec<usize>,
     f: &'a mut F,
 }
 
-impl<F: FnMut(Hit<'_>)> Walk<'_, F> {
-    /// Walks the value at `at`, on which the patterns stand at `active`; the end of the value.
-    fn value(&mut self, at: usize, name: Option<Range<usize>>, active: &[usize]) -> usize {
+impl<'a, F: FnMut(Hit<'_>)> Walk<'a, F> {
+    /// The active nodes from `from` on.
+    fn nodes(&self, from: usize) -> impl Iterator<Item = &'a Node> {
+        let matcher = self.matcher;
+        self.active.get(from..).unwrap_or_default().iter().map(move |n| &matcher.nodes[*n])
+    }
+
+    /// Walks the value at `at`, on which the patterns stand at the nodes from `from` on; the end of
+    /// the value.
+    fn value(&mut self, at: usize, name: Option<Range<usize>>, from: usize) -> usize {
         let bytes = self.text.as_bytes();
-        if active.is_empty() {
-            return skip(bytes, at);
+        let mut end = None;
+        if self.nodes(from).any(|node| !node.rules.is_empty()) {
+            let value = at..*end.insert(skip(bytes, at));
+            let several: Vec<usize>;
+            let rules = if let Some([one]) = self.active.get(from..) {
+                &self.matcher.nodes[*one].rules
+            } else {
+                several = self.nodes(from).flat_map(|node| &node.rules).copied().collect();
+                &several
+            };
+            (self.f)(Hit { rules, pointer: &self.pointer, value, name });
         }
-        let rules: Vec<usize> =
-            active.iter().flat_map(|n| &self.matcher.nodes[*n].rules).copied().collect();
-        if !rules.is_empty() {
-            let value = at..skip(bytes, at);
-            (self.f)(Hit { rules: &rules, pointer: &self.pointer, value, name });
-        }
-        let leads_on = active.iter().any(|n| {
-            let node = &self.matcher.nodes[*n];
-            node.any.is_some() || !node.literal.is_empty()
-        });
+        let leads_on = self.nodes(from).any(|node| node.any.is_some() || !node.literal.is_empty());
         match bytes.get(at) {
-            Some(b'{') if leads_on => self.object(at, active),
-            Some(b'[') if leads_on => self.array(at, active),
-            _ => skip(bytes, at),
+            Some(b'{') if leads_on => self.object(at, from),
+            Some(b'[') if leads_on => self.array(at, from),
+            _ => end.unwrap_or_else(|| skip(bytes, at)),
         }
     }
 
-    fn object(&mut self, start: usize, active: &[usize]) -> usize {
-        let bytes = self.text.as_bytes();
+    fn object(&mut self, start: usize, from: usize) -> usize {
+        let text = self.text;
+        let bytes = text.as_bytes();
         let mut at = start + 1;
         while bytes.get(at) == Some(&b'"') {
-            let name = at..skip(bytes, at);
+            let name = at..skip_string(bytes, at);
             at = name.end + 1;
-            let text = self.text;
             let decoded = decode(text.get(name.clone()).unwrap_or_default());
-            at = self.child(&decoded, at, Some(name), active);
+            at = self.child(&decoded, at, Some(name), from);
             if bytes.get(at) == Some(&b',') {
                 at += 1;
             }
@@ -126,12 +136,12 @@ impl<F: FnMut(Hit<'_>)> Walk<'_, F> {
         at + 1
     }
 
-    fn array(&mut self, start: usize, active: &[usize]) -> usize {
+    fn array(&mut self, start: usize, from: usize) -> usize {
         let bytes = self.text.as_bytes();
         let mut at = start + 1;
         let mut index = 0;
         while !matches!(bytes.get(at), None | Some(b']')) {
-            at = self.child(&index.to_string(), at, None, active);
+            at = self.child(&index.to_string(), at, None, from);
             index += 1;
             if bytes.get(at) == Some(&b',') {
                 at += 1;
@@ -145,20 +155,22 @@ impl<F: FnMut(Hit<'_>)> Walk<'_, F> {
         segment: &str,
         at: usize,
         name: Option<Range<usize>>,
-        active: &[usize],
+        from: usize,
     ) -> usize {
-        let mut next = Vec::new();
-        for node in active.iter().map(|n| &self.matcher.nodes[*n]) {
-            next.extend(node.literal.iter().filter(|(s, _)| s == segment).map(|(_, n)| *n));
-            next.extend(node.any);
+        let own = self.active.len();
+        for at in from..own {
+            let node = &self.matcher.nodes[self.active[at]];
+            let named = node.literal.iter().filter(|(s, _)| s == segment).map(|(_, n)| *n);
+            self.active.extend(named.chain(node.any));
         }
-        if next.is_empty() {
+        if self.active.len() == own {
             return skip(self.text.as_bytes(), at);
         }
         let parent = self.pointer.len();
         push_segment(&mut self.pointer, segment);
-        let end = self.value(at, name, &next);
+        let end = self.value(at, name, own);
         self.pointer.truncate(parent);
+        self.active.truncate(own);
         end
     }
 }
@@ -199,6 +211,7 @@ fn skip(bytes: &[u8], at: usize) -> usize {
 fn skip_string(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     loop {
+        at = plain_end(bytes, at);
         match bytes.get(at) {
             Some(b'"') => return at + 1,
             Some(b'\\') => at += 2,

@@ -92,8 +92,9 @@ impl KindSpec {
 pub struct HandleSpec {
     /// Its name.
     pub name: HandleName,
-    /// JSON pointers to the members that hold it, joined by a zero byte when several. Empty: the
-    /// last segment of the key's id.
+    /// JSON pointers to the members that hold it, joined by a zero byte when several, of which one
+    /// that is not there counts as empty text (a plugin of no route). No pointer: the last segment
+    /// of the key's id.
     #[serde(default)]
     pub at: Vec<String>,
     /// Where it is unique.
@@ -232,12 +233,29 @@ pub enum Member {
     Secret,
     /// The vendor gives out something that cannot be sent back (a hash): compared, never written.
     Unreadable,
+    /// The same, but only of a text that begins so.
+    UnreadableIf {
+        /// The beginning.
+        prefix: String,
+    },
+    /// The moment at which the thing ends by itself, in seconds since 1970: what has ended is not
+    /// made again. A number below 100,000,000 is a duration, of which nobody knows the beginning.
+    Ends,
+    /// A hash that is salted with the id of what a reference names: worth nothing where that has
+    /// another id, so never written there.
+    Salted {
+        /// Pointer to the reference.
+        by: String,
+    },
     /// Absent means this value.
     Default(serde_json::Value),
     /// An array whose order means nothing.
     Unordered,
     /// A string holding base64 of text.
     Base64,
+    /// Says again what the member at this pointer says (an old name beside the new one): as
+    /// [`ReadOnly`](Self::ReadOnly) where the two are equal, an ordinary member elsewhere.
+    Twin(String),
 }
 
 /// References and handles that no pointer can name. Pure: no I/O, no clock.

@@ -1,11 +1,13 @@
 //! What happens to each resource.
 
+mod stranded;
 mod surplus;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::diff::{FieldChange, MASK, field_changes, secret_pointers};
 use super::index::{Head, Index, is_assigned};
+use super::join::Join;
 use super::matching::{Matching, PlannedPlaces, Sides};
 use super::object::object;
 use super::select::{Selected, label};
@@ -26,6 +28,19 @@ pub(crate) struct Decided {
     pub(crate) summary: Summary,
     /// What the written resources name outside the gateway (class and value), and how many do.
     pub(crate) outside: BTreeMap<(String, String), u64>,
+}
+
+impl Decided {
+    /// Keeps these changes alone, under new numbers.
+    fn retain(&mut self, keep: impl Fn(&Change) -> bool) {
+        let links = std::mem::take(&mut self.links);
+        let kept = std::mem::take(&mut self.changes).into_iter().zip(links);
+        for (mut change, links) in kept.filter(|(change, _)| keep(change)) {
+            change.no = ChangeNo(u32::try_from(self.changes.len()).unwrap_or(u32::MAX));
+            self.changes.push(change);
+            self.links.push(links);
+        }
+    }
 }
 
 /// What a change has to do with other resources: by keys of the backup, and of the target.
@@ -62,13 +77,13 @@ impl<'a> Decider<'a> {
         soft_deleted: &'a BTreeSet<Key>,
         ours: &'a BTreeSet<Key>,
     ) -> Self {
-        let named_by_server = |head: &Head| {
-            matching.there(&head.key).is_none()
-                && sides.rules.spec(&head.key.kind).is_some_and(is_assigned_by_server)
+        let named_by_server = |head: Head<'_>| {
+            !matching.is_matched(head)
+                && sides.rules.spec(head.kind()).is_some_and(is_assigned_by_server)
         };
         let moved = matching.rekeyed()
             || sides.desired.gateway != sides.actual.gateway
-            || sides.desired.heads().iter().any(named_by_server);
+            || sides.desired.heads().any(named_by_server);
         let mut decided = Decided::default();
         decided.summary.adopt = matching.adopted;
         Self { sides, matching, options, selected, soft_deleted, ours, moved, decided }
@@ -77,29 +92,19 @@ impl<'a> Decider<'a> {
     /// Decides on every resource of both sides.
     pub(crate) fn run(mut self) -> Result<Decided> {
         let sides = self.sides;
-        let renewed = self.renewed()?;
-        self.moved |= !renewed.is_empty();
-        let (matching, actual) = (self.matching, sides.actual);
-        let places = PlannedPlaces { matching, actual, renewed: Some(&renewed) };
-        let ours = sides.ours(&places);
         let theirs = sides.theirs();
-        let mut live = sides.live.scan()?.peekable();
-        // With no key changed, both streams run side by side; else the other side is looked up.
+        let renewed = self.renewed(&theirs)?;
+        self.moved |= !renewed.is_empty();
+        let matching = self.matching;
+        let places = PlannedPlaces { matching, renewed: Some(&renewed) };
+        let ours = sides.ours(&places);
+        if self.moved {
+            ours.learn_contents()?;
+            theirs.learn_contents()?;
+        }
         let mut history = Vec::new();
-        for resource in sides.backup.scan()? {
-            let resource = resource?;
-            let there = self.matching.there(&resource.key);
-            let actual = match there {
-                Some(key) if *key == resource.key => {
-                    while live.next_if(|r| matches!(r, Ok(r) if r.key < resource.key)).is_some() {}
-                    match live.next_if(|r| !matches!(r, Ok(r) if r.key != resource.key)) {
-                        Some(found) => Some(found?),
-                        None => sides.live.get(key)?,
-                    }
-                }
-                Some(key) => sides.live.get(key)?,
-                None => None,
-            };
+        for pair in Join::new(sides.backup.scan()?, sides.live, |key| matching.there(key)) {
+            let (resource, actual) = pair?;
             let when_referenced =
                 sides.rules.restore(&resource.key.kind) == Some(Restore::WhenReferenced);
             if when_referenced && actual.is_none() {
@@ -110,46 +115,58 @@ impl<'a> Decider<'a> {
         }
         self.history(&ours, &theirs, history)?;
         self.surplus()?;
+        stranded::give_up(self.matching, &mut self.decided);
         object(&sides, &mut self.decided)?;
         self.decided.items.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(self.decided)
     }
 
     /// What will be replaced and then bear another name: whatever names it must be written, too.
-    fn renewed(&self) -> Result<BTreeSet<Key>> {
+    fn renewed(&self, theirs: &Translator<'_>) -> Result<BTreeSet<Key>> {
         let sides = self.sides;
         let mut renewed = BTreeSet::new();
-        let may_be = |head: &&Head| {
-            let selected = self.selected.is_none_or(|s| s.keys.contains(&head.key));
-            let spec = sides.rules.spec(&head.key.kind).filter(|_| selected);
+        let may_be = |head: &Head<'_>| {
+            let spec = sides.rules.spec(head.kind()).filter(|_| self.matching.is_matched(*head));
             spec.is_some_and(|spec| is_assigned_by_server(spec) && self.may_replace(spec))
+                && self.selected.is_none_or(|s| s.keys.contains(&head.key()))
         };
-        let mut open: Vec<&Head> = sides.desired.heads().iter().filter(may_be).collect();
+        let mut open: Vec<Head<'_>> = sides.desired.heads().filter(may_be).collect();
         // Each round may bring to light things that name, for good, one of the round before.
         loop {
-            let mut found = self.replaced(&open, &renewed)?;
+            let mut found = self.replaced(&open, &renewed, theirs)?;
             if found.is_empty() {
                 return Ok(renewed);
             }
-            open.retain(|head| !found.contains(&head.key));
+            open.retain(|head| !found.contains(&head.key()));
             renewed.append(&mut found);
         }
     }
 
     /// Which of these are replaced if those get new names.
-    fn replaced(&self, open: &[&Head], renewed: &BTreeSet<Key>) -> Result<BTreeSet<Key>> {
+    fn replaced(
+        &self,
+        open: &[Head<'_>],
+        renewed: &BTreeSet<Key>,
+        theirs: &Translator<'_>,
+    ) -> Result<BTreeSet<Key>> {
         let (sides, matching) = (self.sides, self.matching);
-        let places = PlannedPlaces { matching, actual: sides.actual, renewed: Some(renewed) };
-        let (ours, theirs) = (sides.ours(&places), sides.theirs());
+        let places = PlannedPlaces { matching, renewed: Some(renewed) };
+        let ours = sides.ours(&places);
         let moved = self.moved || !renewed.is_empty();
         let mut found = BTreeSet::new();
-        for head in open {
-            let Some(there) = matching.there(&head.key) else { continue };
-            let (actual, resource) = (sides.live.get(there)?, sides.backup.get(&head.key)?);
-            let (Some(actual), Some(resource)) = (actual, resource) else { continue };
-            let (verdict, _) = self.verdict(&ours, &theirs, &resource, Some(&actual), moved)?;
+        if open.is_empty() {
+            return Ok(found);
+        }
+        if moved {
+            ours.learn_contents()?;
+            theirs.learn_contents()?;
+        }
+        let own = open.iter().filter_map(|head| sides.backup.get(&head.key()).transpose());
+        for pair in Join::new(own, sides.live, |key| matching.there(key)) {
+            let (resource, Some(actual)) = pair? else { continue };
+            let (verdict, _) = self.verdict(&ours, theirs, &resource, Some(&actual), moved)?;
             if verdict == Ok(Action::Replace) {
-                found.insert(head.key.clone());
+                found.insert(resource.key);
             }
         }
         Ok(found)
@@ -208,7 +225,11 @@ impl<'a> Decider<'a> {
             Ok(action) => Decision::Do(action),
             Err(other) => other,
         };
+        let ended = |at| self.sides.rules.has_ended(resource, at);
         let decision = match decision {
+            Decision::Do(_) if self.options.at.is_some_and(ended) => {
+                Decision::Skipped("it has ended by itself since the backup".to_owned())
+            }
             Decision::Do(_) => self.dangling(resource).unwrap_or(decision),
             other => other,
         };
@@ -250,12 +271,12 @@ impl<'a> Decider<'a> {
         if let Some(keys) = self.matching.ambiguous.get(key) {
             return Some(Decision::Ambiguous(keys.clone()));
         }
-        let mut parent = self.sides.desired.head(key)?.parent.as_ref();
+        let mut parent = self.sides.desired.head(key)?.parent();
         while let Some(key) = parent {
-            if self.matching.ambiguous.contains_key(key) {
+            if self.matching.ambiguous.contains_key(&key) {
                 return Some(Decision::Blocked(format!("its parent {key} is ambiguous")));
             }
-            parent = self.sides.desired.head(key)?.parent.as_ref();
+            parent = self.sides.desired.head(&key)?.parent();
         }
         None
     }
@@ -292,6 +313,9 @@ impl<'a> Decider<'a> {
                 "the value at {at} is {}: supply it",
                 word(why)
             )));
+        }
+        if let Some((_, why)) = self.unsendable(resource).into_iter().next() {
+            return Err(Decision::CannotRestore(why));
         }
         Ok(Action::Create)
     }
@@ -353,9 +377,10 @@ impl<'a> Decider<'a> {
             let places = self.sides.rules.members(resource, wanted);
             fields.iter().find(|field| places.iter().any(|place| inside(field, place)))
         };
-        if let Some(field) = hit(|m| *m == Member::Unreadable) {
-            let why = format!("the value at {} cannot be sent back: make it by hand", field.at);
-            return Err(Decision::CannotRestore(why));
+        let mut unsendable = self.unsendable(resource);
+        let differs = |at: &String| fields.iter().any(|field| inside(field, at));
+        if let Some(n) = unsendable.iter().position(|(at, _)| differs(at)) {
+            return Err(Decision::CannotRestore(unsendable.swap_remove(n).1));
         }
         let immutable = hit(|m| *m == Member::Immutable);
         if immutable.is_none() && spec.verbs.update && self.options.existing != Existing::Replace {
@@ -363,7 +388,10 @@ impl<'a> Decider<'a> {
         }
         let can_replace = spec.verbs.create && spec.verbs.delete && spec.replace != Replace::Never;
         match (immutable, can_replace) {
-            (_, true) => Ok(Action::Replace),
+            (_, true) => match unsendable.into_iter().next() {
+                Some((_, why)) => Err(Decision::CannotRestore(why)),
+                None => Ok(Action::Replace),
+            },
             (Some(field), false) => {
                 let why = format!("{} cannot be changed once it exists", field.at);
                 Err(Decision::CannotRestore(why))
@@ -373,6 +401,25 @@ impl<'a> Decider<'a> {
                 Err(Decision::CannotRestore("the vendor offers no way to change it".to_owned()))
             }
         }
+    }
+
+    /// Places whose values must not be written, with the reason.
+    fn unsendable(&self, resource: &Resource) -> Vec<(String, String)> {
+        let Sides { rules, desired, .. } = self.sides;
+        let unreadable = rules.unreadable(resource).into_iter().map(|at| {
+            let why = format!("the value at {at} cannot be sent back: make it by hand");
+            (at, why)
+        });
+        let salted = rules.salted(resource).into_iter().filter_map(|(at, salt)| {
+            let head = desired.resolve(resource, &salt)?;
+            let key = head.key();
+            let there = self.matching.there(&key).filter(|there| *there != key)?;
+            let why = format!(
+                "the hash at {at} holds for {key} alone, which is {there} here: make it by hand"
+            );
+            Some((at, why))
+        });
+        unreadable.chain(salted).collect()
     }
 
     /// A reference to something that is neither in the backup nor in the target.
@@ -442,15 +489,17 @@ impl<'a> Decider<'a> {
 
     fn undo(&self, resource: &Resource, actual: Option<&Resource>, action: Action) -> Undo {
         let Some(spec) = self.sides.rules.spec(&resource.key.kind) else { return Undo::Exact };
+        let unreadable = |actual| self.sides.rules.unreadable(actual).into_iter();
         match (action, actual) {
             (Action::Create | Action::Undelete, _) if !spec.verbs.delete => Undo::Residue,
             (Action::Delete | Action::Replace, Some(actual)) => {
-                let lost: Vec<Place> = actual
+                let mut lost: Vec<Place> = actual
                     .marks
                     .iter()
                     .filter(|mark| matches!(mark.says, Says::Absent(_)))
                     .map(|mark| mark.at.clone())
                     .collect();
+                lost.extend(unreadable(actual).map(Place::value));
                 if !lost.is_empty() {
                     Undo::Lost(lost)
                 } else if is_assigned_by_server(spec) {
@@ -458,6 +507,14 @@ impl<'a> Decider<'a> {
                 } else {
                     Undo::Exact
                 }
+            }
+            (Action::Update, Some(actual)) => {
+                let (new, old) = (&resource.document, &actual.document);
+                let lost: Vec<Place> = unreadable(actual)
+                    .filter(|at| new.get(at) != old.get(at))
+                    .map(Place::value)
+                    .collect();
+                if lost.is_empty() { Undo::Exact } else { Undo::Lost(lost) }
             }
             _ => Undo::Exact,
         }
@@ -469,7 +526,7 @@ impl<'a> Decider<'a> {
         links.needs.extend(resource.parent.iter().map(|parent| (parent.clone(), Role::Owner)));
         for reference in rules.references(resource) {
             if let Some(head) = self.sides.desired.resolve(resource, &reference) {
-                links.needs.push((head.key.clone(), reference.role));
+                links.needs.push((head.key(), reference.role));
             }
         }
         if let Some(actual) = actual {
@@ -494,9 +551,10 @@ impl<'a> Decider<'a> {
                 self.sides
                     .actual
                     .find(kind, &spec.name, value)
-                    .filter(move |head| super::index::is_in_scope(head, spec.unique, parent))
+                    .filter(|head| super::index::is_in_scope(*head, spec.unique, parent.as_ref()))
+                    .collect::<Vec<_>>()
             })
-            .map(|head| head.key.clone())
+            .map(Head::key)
             .filter(|key| Some(key) != own)
             .collect()
     }
@@ -528,7 +586,7 @@ impl<'a> Decider<'a> {
 fn held(rules: &crate::model::Rules, index: &Index, resource: &Resource) -> Vec<Key> {
     let mut keys: Vec<Key> = resource.parent.iter().cloned().collect();
     for reference in rules.references(resource).iter().filter(|r| r.role != Role::Weak) {
-        keys.extend(index.resolve(resource, reference).map(|head| head.key.clone()));
+        keys.extend(index.resolve(resource, reference).map(Head::key));
     }
     keys
 }

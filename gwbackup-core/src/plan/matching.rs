@@ -1,99 +1,127 @@
 //! The match pass: which resource of the backup is which resource of the target.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
-use super::index::{Head, Index, Taken, is_assigned, is_in_scope};
+use super::index::{Head, Index, is_assigned, is_in_scope};
 use super::translate::{InPlace, Located, Places, Translator};
+use crate::crypt::Fingerprint;
 use crate::error::{Error, Result};
-use crate::model::{
-    HandleName, Handles, Id, IdMap, Key, Kind, Resource, Rules, Snapshot, There, Within,
-};
+use crate::model::{HandleName, HandleSpec, Id, IdMap, Key, Rules, Snapshot, There, Within};
 
 /// Candidates that are named for one ambiguous resource.
 const CANDIDATES: usize = 10;
 
-/// What the match pass found.
-#[derive(Debug, Default)]
+/// No number: nothing is matched.
+const NONE: u32 = u32::MAX;
+
+/// What the match pass found. By numbers in the two indices, so that it stays small.
+#[derive(Debug)]
 pub(crate) struct Matching {
-    /// Backup key to target key, where they differ.
-    pairs: BTreeMap<Key, Key>,
-    /// Backup keys that have an equal in the target.
-    matched: Taken,
-    /// Target keys that have an equal in the backup.
-    taken: Taken,
+    desired: Arc<Index>,
+    actual: Arc<Index>,
+    /// What each resource of the backup is in the target.
+    there: Vec<u32>,
+    /// What each resource of the target is in the backup.
+    own: Vec<u32>,
+    /// How many pairs have two different keys.
+    rekeyed: usize,
     /// Backup keys that fit several, or fit one by a name that is not unique; with the first of
     /// those that they fit.
     pub(crate) ambiguous: BTreeMap<Key, Vec<Key>>,
-    /// All target keys that an ambiguous one fits.
-    contested: Taken,
+    /// All of the target that an ambiguous one fits.
+    contested: HashSet<u32>,
     /// How many were taken by a name that is not unique.
     pub(crate) adopted: u64,
 }
 
 impl Matching {
+    fn new(desired: &Arc<Index>, actual: &Arc<Index>) -> Self {
+        Self {
+            there: vec![NONE; desired.len()],
+            own: vec![NONE; actual.len()],
+            desired: Arc::clone(desired),
+            actual: Arc::clone(actual),
+            rekeyed: 0,
+            ambiguous: BTreeMap::new(),
+            contested: HashSet::new(),
+            adopted: 0,
+        }
+    }
+
+    /// The target's equal of a resource of the backup.
+    fn equal(&self, own: Head<'_>) -> Option<Head<'_>> {
+        let no = self.there.get(own.no() as usize).copied().filter(|no| *no != NONE)?;
+        Some(self.actual.at(no))
+    }
+
     /// The target's key of a backup's resource.
-    pub(crate) fn there<'a>(&'a self, key: &'a Key) -> Option<&'a Key> {
-        self.pairs.get(key).or_else(|| self.matched.contains(key).then_some(key))
+    pub(crate) fn there(&self, key: &Key) -> Option<Key> {
+        self.equal(self.desired.head(key)?).map(Head::key)
+    }
+
+    /// The backup's key of a target's resource.
+    pub(crate) fn own(&self, there: &Key) -> Option<Key> {
+        let there = self.actual.head(there)?;
+        let no = self.own.get(there.no() as usize).copied().filter(|no| *no != NONE)?;
+        Some(self.desired.at(no).key())
+    }
+
+    /// Whether the backup's resource has an equal in the target.
+    pub(crate) fn is_matched(&self, own: Head<'_>) -> bool {
+        self.equal(own).is_some()
     }
 
     /// Whether the target's resource is one of the backup's.
-    pub(crate) fn is_taken(&self, there: &Key) -> bool {
-        self.taken.contains(there)
+    pub(crate) fn is_taken(&self, there: Head<'_>) -> bool {
+        self.own.get(there.no() as usize).is_some_and(|no| *no != NONE)
     }
 
     /// Whether the target's resource may be an ambiguous one of the backup's.
-    pub(crate) fn is_contested(&self, there: &Key) -> bool {
-        self.contested.contains(there)
+    pub(crate) fn is_contested(&self, there: Head<'_>) -> bool {
+        self.contested.contains(&there.no())
     }
 
-    fn doubt(&mut self, key: &Key, fits: Vec<Key>) {
-        self.ambiguous.insert(key.clone(), fits.iter().take(CANDIDATES).cloned().collect());
-        self.contested.extend(fits);
+    fn doubt(&mut self, own: Head<'_>, fits: &[Head<'_>]) {
+        let named = fits.iter().take(CANDIDATES).map(|head| head.key()).collect();
+        self.ambiguous.insert(own.key(), named);
+        self.contested.extend(fits.iter().map(|head| head.no()));
     }
 
     /// Whether any pair has two different keys.
     pub(crate) fn rekeyed(&self) -> bool {
-        !self.pairs.is_empty()
+        self.rekeyed > 0
     }
 
-    /// Pairs with different keys.
-    pub(crate) fn pairs(&self) -> &BTreeMap<Key, Key> {
-        &self.pairs
-    }
-
-    /// Notes that `key` of the backup is `there` in the target.
-    pub(crate) fn pair(&mut self, key: &Key, there: &Key) {
-        self.matched.insert(key.clone());
-        self.taken.insert(there.clone());
-        if key != there {
-            self.pairs.insert(key.clone(), there.clone());
+    /// Notes that one of the backup is one of the target.
+    fn pair(&mut self, own: Head<'_>, there: Head<'_>) {
+        let (a, b) = (own.no() as usize, there.no() as usize);
+        if let (Some(a), Some(b)) = (self.there.get_mut(a), self.own.get_mut(b)) {
+            (*a, *b) = (there.no(), own.no());
+            self.rekeyed += usize::from((own.kind(), own.id()) != (there.kind(), there.id()));
         }
     }
 
     /// Whether both lie below the same thing. Also when the parent is nowhere in the target: then
     /// the child was given to another.
-    fn is_below_the_same(&self, sides: &Sides<'_>, head: &Head, there: &Head) -> bool {
-        let Some(parent) = &head.parent else { return true };
-        if let Some(parent) = self.there(parent) {
-            return there.parent.as_ref() == Some(parent);
+    fn is_below_the_same(&self, own: Head<'_>, there: Head<'_>) -> bool {
+        let Some(parent) = own.parent() else { return true };
+        if let Some(parent) = self.there(&parent) {
+            return there.is_child_of(Some(&parent));
         }
         // Without identities from outside, equal parents become a pair by themselves.
-        let same = there.parent.as_ref() == Some(parent);
-        (same && !self.rekeyed()) || sides.actual.head(parent).is_none()
+        let same = there.is_child_of(Some(&parent));
+        (same && !self.rekeyed()) || self.actual.head(&parent).is_none()
     }
 
     /// The map to keep with the run.
-    pub(crate) fn id_map(&self, desired: &Index, actual: &Index) -> IdMap {
-        let entries = self.pairs.iter().map(|(key, there)| {
-            let handles = |index: &Index, key| {
-                index.head(key).map(|head| head.assigned.clone()).unwrap_or_default()
-            };
-            let entry = There {
-                key: there.clone(),
-                was: handles(desired, key),
-                is: handles(actual, there),
-            };
-            (key.clone(), entry)
+    pub(crate) fn id_map(&self) -> IdMap {
+        let pairs = self.desired.heads().filter_map(|own| Some((own, self.equal(own)?)));
+        let entries = pairs.filter_map(|(own, there)| {
+            let (key, there_key) = (own.key(), there.key());
+            let handles = |head: Head<'_>| head.assigned().cloned().unwrap_or_default();
+            let entry = || There { was: handles(own), is: handles(there), key: there_key.clone() };
+            (key != there_key).then(|| (key, entry()))
         });
         IdMap { entries: entries.collect() }
     }
@@ -103,8 +131,8 @@ impl Matching {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sides<'a> {
     pub(crate) rules: &'a Rules,
-    pub(crate) desired: &'a Index,
-    pub(crate) actual: &'a Index,
+    pub(crate) desired: &'a Arc<Index>,
+    pub(crate) actual: &'a Arc<Index>,
     pub(crate) backup: &'a dyn Snapshot,
     pub(crate) live: &'a dyn Snapshot,
 }
@@ -129,64 +157,65 @@ pub(crate) fn match_pass(
     kept: &IdMap,
     adopt: bool,
 ) -> Result<Matching> {
-    let mut found = Matching::default();
-    check_explicit(sides, explicit)?;
-    for (key, there) in explicit {
-        found.pair(key, there);
+    let mut found = Matching::new(sides.desired, sides.actual);
+    for (own, there) in check_explicit(sides, explicit)? {
+        found.pair(own, there);
     }
-    let mut heads: Vec<&Head> = sides.desired.heads().iter().collect();
+    let mut order: Vec<u32> = (0..).take(sides.desired.len()).collect();
     if !explicit.is_empty() {
         // Where a thing was sent elsewhere, its children follow: it must be known before them.
-        heads.sort_by_cached_key(|head| parents_first(sides.rules, &head.key));
+        order.sort_by_cached_key(|no| parents_first(sides.rules, sides.desired.at(*no)));
     }
-    for head in heads {
-        let free = !found.matched.contains(&head.key) && !found.is_taken(&head.key);
-        let there = sides.actual.head(&head.key).filter(|_| free);
-        if there.is_some_and(|there| found.is_below_the_same(sides, head, there)) {
-            found.pair(&head.key, &head.key);
+    for own in order.into_iter().map(|no| sides.desired.at(no)) {
+        let Some(there) = sides.actual.same_as(own) else { continue };
+        let free = !found.is_matched(own) && !found.is_taken(there);
+        if free && found.is_below_the_same(own, there) {
+            found.pair(own, there);
         }
     }
-    let mut kept: Vec<(&Key, &Key)> = kept.entries.iter().map(|(k, t)| (k, &t.key)).collect();
-    kept.sort_by_cached_key(|(key, _)| parents_first(sides.rules, key));
-    for (key, there) in kept {
-        let free = !found.matched.contains(key) && !found.is_taken(there);
-        let (Some(head), Some(there)) = (sides.desired.head(key), sides.actual.head(there)) else {
-            continue;
-        };
-        if free && head.key.kind == there.key.kind && found.is_below_the_same(sides, head, there) {
-            found.pair(key, &there.key);
+    let heads = |(key, there): (&Key, &There)| {
+        Some((sides.desired.head(key)?, sides.actual.head(&there.key)?))
+    };
+    let mut kept: Vec<(Head<'_>, Head<'_>)> = kept.entries.iter().filter_map(heads).collect();
+    kept.sort_by_cached_key(|(own, _)| parents_first(sides.rules, *own));
+    for (own, there) in kept {
+        let free = !found.is_matched(own) && !found.is_taken(there);
+        if free && own.kind() == there.kind() && found.is_below_the_same(own, there) {
+            found.pair(own, there);
         }
     }
-    let mut open: Vec<&Head> =
-        sides.desired.heads().iter().filter(|h| !found.matched.contains(&h.key)).collect();
+    let mut open: Vec<Head<'_>> =
+        sides.desired.heads().filter(|head| !found.is_matched(*head)).collect();
     if open.is_empty() {
         return Ok(found);
     }
-    open.sort_by_cached_key(|head| parents_first(sides.rules, &head.key));
-    let free = unmatched_by_kind(sides, &found);
-    for kind_run in open.chunk_by(|a, b| a.key.kind == b.key.kind) {
-        let Some(kind) = kind_run.first().map(|head| &head.key.kind) else { continue };
-        let candidates = free.get(kind).map(Vec::as_slice).unwrap_or_default();
-        match_kind(sides, &mut found, kind, kind_run, candidates, adopt)?;
+    open.sort_by_cached_key(|head| parents_first(sides.rules, *head));
+    let theirs = sides.theirs();
+    for run in open.chunk_by(|a, b| a.kind() == b.kind()) {
+        match_kind(sides, &mut found, run, &theirs, adopt)?;
     }
     Ok(found)
 }
 
 /// Refuses identities that cannot be: whoever names one wants it to count.
-fn check_explicit(sides: &Sides<'_>, explicit: &BTreeMap<Key, Key>) -> Result<()> {
+fn check_explicit<'a>(
+    sides: &Sides<'a>,
+    explicit: &BTreeMap<Key, Key>,
+) -> Result<Vec<(Head<'a>, Head<'a>)>> {
     let mut given: HashMap<&Key, &Key> = HashMap::new();
+    let mut heads = Vec::with_capacity(explicit.len());
     for (key, there) in explicit {
         let wrong = |message: &str, help: &str| {
             Err(Error::invalid(message).on(format!("{key} -> {there}")).help(help))
         };
-        if sides.desired.head(key).is_none() {
+        let Some(own_head) = sides.desired.head(key) else {
             let help = "give a key that the backup lists, or take the entry out of the mapping";
             return wrong("the mapping names a resource that is not in the backup", help);
-        }
-        if sides.actual.head(there).is_none() {
+        };
+        let Some(there_head) = sides.actual.head(there) else {
             let help = "give a key that the gateway has, or take the entry out of the mapping";
             return wrong("the mapping names a resource that is not in the gateway", help);
-        }
+        };
         if key.kind != there.kind {
             let help = "map a resource to one of its own kind";
             return wrong("the mapping names resources of two kinds", help);
@@ -195,123 +224,120 @@ fn check_explicit(sides: &Sides<'_>, explicit: &BTreeMap<Key, Key>) -> Result<()
             let message = format!("the mapping gives the same resource to {other}");
             return wrong(&message, "keep one of the two entries");
         }
+        heads.push((own_head, there_head));
     }
-    Ok(())
+    Ok(heads)
 }
 
 /// Parents before their children.
-fn parents_first(rules: &Rules, key: &Key) -> (u16, usize) {
-    let rank = rules.spec(&key.kind).map_or(u16::MAX, |spec| spec.rank);
-    (rank, key.id.as_str().matches('/').count())
+fn parents_first(rules: &Rules, head: Head<'_>) -> (u16, usize) {
+    let rank = rules.spec(head.kind()).map_or(u16::MAX, |spec| spec.rank);
+    (rank, head.id().matches('/').count())
 }
 
-fn unmatched_by_kind<'a>(sides: &Sides<'a>, found: &Matching) -> HashMap<&'a Kind, Vec<&'a Head>> {
-    let mut free: HashMap<&Kind, Vec<&Head>> = HashMap::new();
-    for head in sides.actual.heads().iter().filter(|head| !found.is_taken(&head.key)) {
-        free.entry(&head.key.kind).or_default().push(head);
-    }
-    free
-}
-
+/// Matches what is open of one kind, in the order of keys.
 fn match_kind(
     sides: &Sides<'_>,
     found: &mut Matching,
-    kind: &Kind,
-    open: &[&Head],
-    candidates: &[&Head],
+    open: &[Head<'_>],
+    theirs: &Translator<'_>,
     adopt: bool,
 ) -> Result<()> {
-    if candidates.is_empty() {
+    let Some(kind) = open.first().map(|head| head.kind()) else { return Ok(()) };
+    let Some(spec) = sides.rules.spec(kind) else { return Ok(()) };
+    if sides.actual.heads_of(kind).all(|head| found.is_taken(head)) {
         return Ok(());
     }
-    let Some(spec) = sides.rules.spec(kind) else { return Ok(()) };
     let mut left = Vec::new();
-    for head in open {
-        let parent = match &head.parent {
-            // A child of something that is to be made has no equal yet.
-            Some(parent) => match found.there(parent) {
-                Some(there) => Some(there.clone()),
-                None => continue,
-            },
-            None => None,
-        };
-        let Some(resource) = sides.backup.get(&head.key)? else { continue };
+    for own in open {
+        // A child of something that is to be made has no equal yet.
+        let Some(parent) = place_of_parent(found, *own) else { continue };
+        let Some(resource) = sides.backup.get(&own.key())? else { continue };
         let handles = sides.rules.handles(&sides.desired.gateway, &resource);
         let unique = spec.handles.iter().filter(|h| h.unique != Within::Nothing).find_map(|h| {
             let value = handles.get(&h.name)?;
-            let fits: Vec<&Head> = sides
+            let fits: Vec<Head<'_>> = sides
                 .actual
                 .find(kind, &h.name, value)
-                .filter(|c| is_in_scope(c, h.unique, parent.as_ref()) && !found.is_taken(&c.key))
+                .filter(|c| is_in_scope(*c, h.unique, parent.as_ref()) && !found.is_taken(*c))
                 // An id says nothing once the parent is known to be another.
                 .filter(|c| {
-                    !is_assigned(sides.rules, kind, &h.name) || c.parent.as_ref() == parent.as_ref()
+                    !is_assigned(sides.rules, kind, &h.name) || c.is_child_of(parent.as_ref())
                 })
                 .collect();
             (!fits.is_empty()).then_some(fits)
         });
         match unique.as_deref() {
-            Some([only]) => found.pair(&head.key, &only.key),
-            Some(several) => {
-                let keys = several.iter().map(|c| c.key.clone()).collect();
-                found.doubt(&head.key, keys);
-            }
-            None => left.push((*head, resource, handles, parent)),
+            Some([only]) => found.pair(*own, *only),
+            Some(several) => found.doubt(*own, several),
+            None => left.push(*own),
         }
     }
     if spec.match_content {
-        return match_content(sides, found, &left, candidates);
+        return match_content(sides, found, &left, theirs);
     }
-    for (head, _, handles, parent) in left {
-        let mut fits: Vec<Key> = Vec::new();
-        for handle in spec.handles.iter().filter(|h| h.unique == Within::Nothing) {
-            let Some(value) = handles.get(&handle.name) else { continue };
-            fits.extend(
-                sides
-                    .actual
-                    .find(kind, &handle.name, value)
-                    .filter(|c| c.parent.as_ref() == parent.as_ref() && !found.is_taken(&c.key))
-                    .map(|c| c.key.clone()),
-            );
-        }
+    let repeated: Vec<&HandleSpec> =
+        spec.handles.iter().filter(|h| h.unique == Within::Nothing).collect();
+    if repeated.is_empty() {
+        return Ok(());
+    }
+    for own in left {
+        let Some(parent) = place_of_parent(found, own) else { continue };
+        let Some(resource) = sides.backup.get(&own.key())? else { continue };
+        let handles = sides.rules.handles(&sides.desired.gateway, &resource);
+        let named = repeated.iter().filter_map(|h| Some((&h.name, handles.get(&h.name)?)));
+        let fits: Vec<Head<'_>> = named
+            .flat_map(|(name, value)| sides.actual.find(kind, name, value))
+            .filter(|c| c.is_child_of(parent.as_ref()) && !found.is_taken(*c))
+            .collect();
         match fits.as_slice() {
             [] => {}
             [only] if adopt => {
-                found.pair(&head.key, only);
+                found.pair(own, *only);
                 found.adopted += 1;
             }
-            _ => found.doubt(&head.key, fits),
+            _ => found.doubt(own, &fits),
         }
     }
     Ok(())
+}
+
+/// The target's key of a resource's parent, if it has one; `None` when that is to be made.
+#[expect(clippy::option_option, reason = "no parent and no place for it are two things")]
+fn place_of_parent(found: &Matching, own: Head<'_>) -> Option<Option<Key>> {
+    match own.parent() {
+        Some(parent) => found.there(&parent).map(Some),
+        None => Some(None),
+    }
 }
 
 /// Pairs nameless things of equal content, each at most once, in the order of keys.
 fn match_content(
     sides: &Sides<'_>,
     found: &mut Matching,
-    open: &[(&Head, Resource, Handles, Option<Key>)],
-    candidates: &[&Head],
+    open: &[Head<'_>],
+    theirs: &Translator<'_>,
 ) -> Result<()> {
-    let mut by_content: HashMap<(Option<Key>, String), Vec<Key>> = HashMap::new();
-    let theirs = sides.theirs();
-    for head in candidates.iter().rev().filter(|head| !found.is_taken(&head.key)) {
-        let Some(resource) = sides.live.get(&head.key)? else { continue };
-        let content = theirs.content(&resource)?;
-        by_content.entry((head.parent.clone(), content)).or_default().push(head.key.clone());
+    let Some(kind) = open.first().map(|head| head.kind()) else { return Ok(()) };
+    let mut by_content: HashMap<(Option<Key>, Fingerprint), VecDeque<Head<'_>>> = HashMap::new();
+    for head in sides.actual.heads_of(kind).filter(|head| !found.is_taken(*head)) {
+        if let Some(content) = theirs.content(head)? {
+            by_content.entry((head.parent(), content)).or_default().push_back(head);
+        }
     }
     let mut pairs = Vec::new();
     {
-        let placed = PlannedPlaces { matching: found, actual: sides.actual, renewed: None };
+        let placed = PlannedPlaces { matching: found, renewed: None };
         let ours = sides.ours(&placed);
-        for (head, resource, _, parent) in open {
-            let content = ours.content(resource)?;
-            let equal = by_content.get_mut(&(parent.clone(), content)).and_then(Vec::pop);
-            pairs.extend(equal.map(|there| (head.key.clone(), there)));
+        for own in open {
+            let Some(parent) = place_of_parent(found, *own) else { continue };
+            let Some(content) = ours.content(*own)? else { continue };
+            let equal = by_content.get_mut(&(parent, content)).and_then(VecDeque::pop_front);
+            pairs.extend(equal.map(|there| (*own, there)));
         }
     }
-    for (key, there) in pairs {
-        found.pair(&key, &there);
+    for (own, there) in pairs {
+        found.pair(own, there);
     }
     Ok(())
 }
@@ -320,7 +346,6 @@ fn match_content(
 #[derive(Debug)]
 pub(crate) struct PlannedPlaces<'a> {
     pub(crate) matching: &'a Matching,
-    pub(crate) actual: &'a Index,
     /// Keys in the backup of what gets a new name from the server, though it has one.
     pub(crate) renewed: Option<&'a BTreeSet<Key>>,
 }
@@ -330,11 +355,14 @@ impl Places for PlannedPlaces<'_> {
         if self.renewed.is_some_and(|renewed| renewed.contains(key)) {
             return Located::Nowhere;
         }
-        let Some(there) = self.matching.there(key) else { return Located::Nowhere };
+        let own = self.matching.desired.head(key);
+        let Some(there) = own.and_then(|own| self.matching.equal(own)) else {
+            return Located::Nowhere;
+        };
         if *handle == HandleName::id() {
-            return Located::At(there.id.last().into_owned());
+            return Located::At(there.key().id.last().into_owned());
         }
-        let assigned = self.actual.head(there).and_then(|head| head.assigned.get(handle));
+        let assigned = there.assigned().and_then(|assigned| assigned.get(handle));
         assigned.map_or(Located::AsItIs, |value| Located::At(value.clone()))
     }
 }

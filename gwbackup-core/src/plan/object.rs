@@ -78,15 +78,15 @@ fn dependents(sides: &Sides<'_>, decided: &Decided) -> Result<BTreeMap<Key, Stri
         if action == Some(Action::Delete) {
             continue;
         }
-        let mut named: Vec<(&Key, Role)> = Vec::new();
-        named.extend(resource.parent.iter().map(|parent| (parent, Role::Owner)));
+        let mut named: Vec<(Key, Role)> = Vec::new();
+        named.extend(resource.parent.iter().map(|parent| (parent.clone(), Role::Owner)));
         let references = sides.rules.references(&resource);
         for reference in references.iter().filter(|r| r.role != Role::Weak) {
             let head = sides.actual.resolve(&resource, reference);
-            named.extend(head.map(|head| (&head.key, reference.role)));
+            named.extend(head.map(|head| (head.key(), reference.role)));
         }
         for (there, role) in named {
-            let Some(key) = replaced.get(there).filter(|_| *there != resource.key) else {
+            let Some(key) = replaced.get(&there).filter(|_| there != resource.key) else {
                 continue;
             };
             let spec = sides.rules.spec(&there.kind);

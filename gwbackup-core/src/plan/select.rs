@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::index::Index;
+use super::index::{Head, Index};
 use crate::error::{Error, Result};
 use crate::model::{
     HandleName, Handles, Key, Member, Resource, Role, Rules, Snapshot, elements, members,
@@ -198,14 +198,16 @@ pub(crate) fn closure(
             None => error,
         });
     }
-    let mut open: Vec<Key> = selected.keys.iter().cloned().collect();
-    while let Some(key) = open.pop() {
-        let Some(resource) = snapshot.get(&key)? else { continue };
-        for needed in needs(rules, index, &resource) {
-            if !selected.keys.contains(&needed) {
-                selected.pulled.insert(needed.clone());
-                selected.keys.insert(needed.clone());
-                open.push(needed);
+    // Round by round, so that look-ups go in the order of keys.
+    let mut open = selected.keys.clone();
+    while !open.is_empty() {
+        for key in std::mem::take(&mut open) {
+            let Some(resource) = snapshot.get(&key)? else { continue };
+            for needed in needs(rules, index, &resource) {
+                if selected.keys.insert(needed.clone()) {
+                    selected.pulled.insert(needed.clone());
+                    open.insert(needed);
+                }
             }
         }
     }
@@ -224,7 +226,7 @@ pub(crate) struct Selected {
 fn needs(rules: &Rules, index: &Index, resource: &Resource) -> Vec<Key> {
     let mut keys: Vec<Key> = resource.parent.iter().cloned().collect();
     for reference in rules.references(resource).iter().filter(|r| r.role != Role::Weak) {
-        keys.extend(index.resolve(resource, reference).map(|head| head.key.clone()));
+        keys.extend(index.resolve(resource, reference).map(Head::key));
     }
     keys
 }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 
-use super::index::{Index, content_name, is_assigned};
+use super::index::{Head, Index, is_assigned};
+use crate::crypt::{Fingerprint, fingerprint, hex};
 use crate::error::Result;
 use crate::model::{
-    Document, HandleName, Handles, Key, Place, Reference, Resource, Rules, Snapshot, To,
+    Document, HandleName, Handles, Key, Kind, Place, Reference, Resource, Rules, Snapshot, To,
     absent_places,
 };
 
@@ -47,7 +48,8 @@ pub(crate) struct Translator<'a> {
     /// The target's own handles.
     gateway: &'a Handles,
     places: &'a dyn Places,
-    contents: Mutex<HashMap<Key, String>>,
+    /// Of nameless things, by number.
+    contents: Mutex<HashMap<u32, Fingerprint>>,
 }
 
 /// A text for a place, or why there is none yet.
@@ -88,7 +90,8 @@ impl<'a> Translator<'a> {
         let mut texts: Vec<(Place, String)> = Vec::new();
         for reference in self.rules.references(resource) {
             if let Some(content) = self.nameless(resource, &reference)? {
-                texts.push((reference.at, content));
+                let name = format!("\u{1}content:{}", hex::encode(&content));
+                texts.push((reference.at, name));
                 continue;
             }
             match self.named(resource, &reference) {
@@ -103,29 +106,42 @@ impl<'a> Translator<'a> {
         Ok(self.rules.comparable(resource, &texts, &absent))
     }
 
-    /// The content of a nameless thing, as a name.
-    pub(crate) fn content(&self, resource: &Resource) -> Result<String> {
-        let known = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(name) = known.get(&resource.key) {
-            return Ok(name.clone());
+    /// The content of a nameless thing, which stands for its name. `None` if it is not there.
+    pub(crate) fn content(&self, head: Head<'_>) -> Result<Option<Fingerprint>> {
+        let known = || self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(content) = known().get(&head.no()) {
+            return Ok(Some(*content));
         }
-        drop(known);
-        let name = content_name(&self.comparable(resource, &[])?);
-        let mut known = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(resource.key.clone(), name.clone());
-        Ok(name)
+        let Some(resource) = self.snapshot.get(&head.key())? else { return Ok(None) };
+        let content = fingerprint([self.comparable(&resource, &[])?.as_str().as_bytes()]);
+        known().insert(head.no(), content);
+        Ok(Some(content))
+    }
+
+    /// Learns the content of every nameless thing in the order of keys, so that none has to be
+    /// looked for by itself.
+    pub(crate) fn learn_contents(&self) -> Result<()> {
+        let kinds = &self.rules.schema().kinds;
+        let nameless = kinds.iter().filter(|spec| spec.match_content);
+        let mut heads = nameless.flat_map(|spec| self.own.heads_of(&spec.kind));
+        heads.try_for_each(|head| self.content(head).map(drop))
+    }
+
+    fn is_nameless(&self, kind: &Kind) -> bool {
+        self.rules.spec(kind).is_some_and(|spec| spec.match_content)
     }
 
     /// The content of what the reference names, if that is of a nameless kind.
-    fn nameless(&self, from: &Resource, reference: &Reference) -> Result<Option<String>> {
-        let Some(head) = self.own.resolve(from, reference) else { return Ok(None) };
-        let nameless = self.rules.spec(&head.key.kind).is_some_and(|spec| spec.match_content);
-        if !nameless || head.key == from.key {
+    fn nameless(&self, from: &Resource, reference: &Reference) -> Result<Option<Fingerprint>> {
+        let To::Resource { kinds, .. } = &reference.to else { return Ok(None) };
+        if !kinds.iter().any(|kind| self.is_nameless(kind)) {
             return Ok(None);
         }
-        match self.snapshot.get(&head.key)? {
-            Some(resource) => self.content(&resource).map(Some),
-            None => Ok(None),
+        match self.own.resolve(from, reference) {
+            Some(head) if self.is_nameless(head.kind()) && !head.is(&from.key) => {
+                self.content(head)
+            }
+            _ => Ok(None),
         }
     }
 
@@ -134,12 +150,12 @@ impl<'a> Translator<'a> {
         match &reference.to {
             To::Resource { handle, value, .. } => {
                 let head = self.own.resolve(from, reference)?;
-                if !is_assigned(self.rules, &head.key.kind, handle) {
+                if !is_assigned(self.rules, head.kind(), handle) {
                     return None;
                 }
-                match self.places.locate(&head.key, handle) {
+                match self.places.locate(&head.key(), handle) {
                     Located::At(text) if text != *value => Some(Named::Text(text)),
-                    Located::Nowhere if self.is_given_by_server(&head.key, handle) => {
+                    Located::Nowhere if self.is_given_by_server(head.kind(), handle) => {
                         Some(Named::Pending)
                     }
                     Located::At(_) | Located::AsItIs | Located::Nowhere => None,
@@ -153,9 +169,9 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn is_given_by_server(&self, key: &Key, handle: &HandleName) -> bool {
+    fn is_given_by_server(&self, kind: &Kind, handle: &HandleName) -> bool {
         self.rules
-            .spec(&key.kind)
+            .spec(kind)
             .and_then(|spec| spec.handles.iter().find(|h| h.name == *handle))
             .is_some_and(|spec| spec.by_server)
     }

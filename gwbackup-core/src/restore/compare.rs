@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::world::World;
 use crate::error::Result;
 use crate::model::{Action, Key, Rules, Snapshot, Verdict, absent_places};
-use crate::plan::{FieldChange, field_changes, label, secret_pointers};
+use crate::plan::{FieldChange, Join, field_changes, label, secret_pointers};
 
 /// Differences that a report names one by one.
 const NAMED: usize = 1000;
@@ -71,16 +71,13 @@ pub(crate) fn compare(
     let ours = world.translator(rolled_back);
     let theirs =
         crate::plan::Translator::new(rules, &present, now, now.handles(), &crate::plan::InPlace);
-    for resource in wanted.scan()? {
-        let resource = resource?;
-        if left_alone.contains(&resource.key) {
-            continue;
-        }
-        let there = world.now_at(&resource.key, rolled_back);
-        let actual = match &there {
-            Some(there) => now.get(there)?,
-            None => None,
-        };
+    ours.learn_contents()?;
+    theirs.learn_contents()?;
+    let looked_at = wanted
+        .scan()?
+        .filter(|resource| !resource.as_ref().is_ok_and(|r| left_alone.contains(&r.key)));
+    for pair in Join::new(looked_at, now, |key| world.now_at(key, rolled_back)) {
+        let (resource, actual) = pair?;
         let Some(actual) = actual else {
             found.deviation(rules, &resource, true, Vec::new());
             continue;
@@ -156,7 +153,7 @@ pub(crate) fn newcomers(
     let material = &world.material;
     let wanted = if rolled_back { &material.actual } else { &material.desired };
     for head in wanted.heads() {
-        if let Some(there) = world.now_at(&head.key, rolled_back) {
+        if let Some(there) = world.now_at(&head.key(), rolled_back) {
             left.remove(&there);
         }
     }

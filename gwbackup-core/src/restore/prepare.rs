@@ -18,7 +18,7 @@ use crate::crypt::uuid_v7;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Change, Description, Finding, IdMap, Key, Rules, Undo, Verdict};
 use crate::plan::{
-    Arranged, Decision, Draft, Item, Links, PlanOptions, PlannedStep, Summary, draft,
+    Arranged, Decision, Draft, Head, Item, Links, PlanOptions, PlannedStep, Summary, draft,
 };
 use crate::source::Source;
 use crate::target::Target;
@@ -117,7 +117,8 @@ pub(crate) struct Ready {
 
 /// Compares the backup with the live gateway. Writes nothing anywhere.
 pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> Result<Ready> {
-    let Order { point, target, options } = order;
+    let Order { point, target, mut options } = order;
+    options.at.get_or_insert(cx.now().as_second());
     if !matches!(point.state(cx.now()), BackupState::Success | BackupState::Partial) {
         return Err(Error::refused("the backup did not succeed, so it cannot be restored")
             .on(point.visible_name()));
@@ -234,8 +235,8 @@ fn left_alone(draft: &Draft, options: &PlanOptions) -> BTreeSet<Key> {
     let items = draft.decided.items.iter().filter(|item| is_left(item));
     let mut keys: BTreeSet<Key> = items.map(|item| item.key.clone()).collect();
     if !options.only.is_empty() {
-        let all = draft.desired.heads().iter().map(|head| &head.key);
-        keys.extend(all.filter(|key| !draft.selected.contains(key)).cloned());
+        let all = draft.desired.heads().map(Head::key);
+        keys.extend(all.filter(|key| !draft.selected.contains(key)));
     }
     keys
 }

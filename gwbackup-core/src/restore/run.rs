@@ -20,8 +20,10 @@ use crate::target::Target;
 
 pub(super) use self::attempt::full_text;
 
-/// Groups whose intents stand in one journal record.
+/// Groups whose intents stand in one journal record: at least these, and so many for each call at
+/// one time. Whoever writes fast then seldom waits for the journal.
 const WAVE: usize = 64;
+const ROUNDS: usize = 32;
 
 /// A run under way.
 #[derive(Debug)]
@@ -248,12 +250,12 @@ impl Run {
     pub(crate) fn id_map(&self) -> IdMap {
         let material = &self.world.material;
         let mut map = self.kept.clone();
-        let matched = material.matching.id_map(&material.desired, &material.actual);
+        let matched = material.matching.id_map();
         map.entries.extend(matched.entries);
         self.world.progress(|progress| {
             for (key, there) in progress.remade() {
-                if let Some(own) = material.own_key(key) {
-                    map.entries.insert(own.clone(), there.clone());
+                if let Some(own) = material.matching.own(key) {
+                    map.entries.insert(own, there.clone());
                 }
             }
             for (key, there) in progress.made() {
@@ -267,10 +269,11 @@ impl Run {
     async fn pass(&mut self, cx: &Context) -> Result<Option<String>> {
         let total = self.state.arranged.groups.len() as u64;
         let mut failed = None;
+        let size = WAVE.max(ROUNDS * self.parallel());
         for wave in self.state.arranged.waves.clone() {
             let open: Vec<usize> =
                 wave.into_iter().filter(|group| !self.state.done.contains(group)).collect();
-            for some in open.chunks(WAVE) {
+            for some in open.chunks(size) {
                 cx.check()?;
                 self.journal.write(cx, &Record::Intent { groups: some.to_vec() }).await?;
                 let results = self.calls(cx, some).await;
@@ -308,7 +311,6 @@ impl Run {
 
     /// Calls these groups, as many at a time as the target bears.
     async fn calls(&self, cx: &Context, groups: &[usize]) -> Vec<(usize, End)> {
-        let parallel = usize::from(self.description.limits.parallel_writes.max(1));
         let direction = if self.state.backwards { Direction::Back } else { Direction::Forward };
         let arranged = &self.state.arranged;
         let failed = AtomicBool::new(false);
@@ -323,7 +325,13 @@ impl Run {
             failed.fetch_or(is_failure, Ordering::Relaxed);
             (*group, end)
         });
-        futures_util::stream::iter(calls).buffered(parallel).collect().await
+        // A slow one must not keep others waiting that come after it.
+        futures_util::stream::iter(calls).buffer_unordered(self.parallel()).collect().await
+    }
+
+    /// Calls at one time.
+    fn parallel(&self) -> usize {
+        usize::from(self.description.limits.parallel_writes.max(1))
     }
 
     /// Takes up a result of the arrangement that is followed.

@@ -16,7 +16,7 @@ use crate::model::{
     There, absent_places,
 };
 use crate::plan::{
-    Draft, Index, Located, Matching, Places, PlannedPlaces, Translator, moved_under,
+    Draft, Head, Index, Located, Matching, Places, PlannedPlaces, Translator, moved_under,
 };
 use crate::source::BoxStream;
 use crate::target::States;
@@ -28,8 +28,8 @@ pub(crate) struct Material {
     pub(crate) rules: Rules,
     pub(crate) backup: Arc<dyn Snapshot>,
     pub(crate) live: Arc<dyn Snapshot>,
-    pub(crate) desired: Index,
-    pub(crate) actual: Index,
+    pub(crate) desired: Arc<Index>,
+    pub(crate) actual: Arc<Index>,
     pub(crate) matching: Matching,
     pub(crate) changes: BTreeMap<ChangeNo, Change>,
     /// Change by key in the backup, and by key in the target.
@@ -37,8 +37,6 @@ pub(crate) struct Material {
     by_target: HashMap<Key, ChangeNo>,
     /// What is made, by the first segment of its id in the backup.
     created: HashMap<String, Vec<ChangeNo>>,
-    /// Keys in the backup of what was matched under another key.
-    matched: HashMap<Key, Key>,
 }
 
 /// The first segment of an id.
@@ -67,8 +65,6 @@ impl Material {
                 by_target.insert(change.target_key().clone(), change.no);
             }
         }
-        let matched = matching.pairs().iter().map(|(own, there)| (there.clone(), own.clone()));
-        let matched = matched.collect();
         let changes = decided.changes.into_iter().map(|change| (change.no, change)).collect();
         let material = Self {
             rules,
@@ -81,15 +77,8 @@ impl Material {
             by_key,
             by_target,
             created,
-            matched,
         };
         (material, decided.items, decided.summary, decided.links)
-    }
-
-    /// The key in the backup of one of the target's things.
-    pub(crate) fn own_key<'a>(&'a self, there: &'a Key) -> Option<&'a Key> {
-        let same = || (self.matching.there(there) == Some(there)).then_some(there);
-        self.matched.get(there).or_else(same)
     }
 }
 
@@ -192,7 +181,7 @@ impl World {
                 return Some(there.key.clone());
             }
             let there = self.material.matching.there(key)?;
-            Some(progress.remade().get(there).map_or_else(|| there.clone(), |t| t.key.clone()))
+            Some(progress.remade().get(&there).map_or(there, |again| again.key.clone()))
         })
     }
 
@@ -208,9 +197,9 @@ impl World {
         }
         let again = self.progress(|p| p.remade().get(key).map(|t| t.key.clone()));
         let moved = || {
-            let parent = self.material.actual.head(key)?.parent.as_ref()?;
-            let there = self.now_at(parent, true)?;
-            moved_under(key, parent, &there)
+            let parent = self.material.actual.head(key)?.parent()?;
+            let there = self.now_at(&parent, true)?;
+            moved_under(key, &parent, &there)
         };
         Some(again.or_else(moved).unwrap_or_else(|| key.clone()))
     }
@@ -345,14 +334,13 @@ impl Places for Forward {
             let progress = progress.read().unwrap_or_else(PoisonError::into_inner);
             progress.made().get(key).cloned().or_else(|| {
                 let there = material.matching.there(key)?;
-                progress.remade().get(there).cloned()
+                progress.remade().get(&there).cloned()
             })
         };
         if let Some(there) = made {
             of_made(&there, handle)
         } else {
-            let (matching, actual) = (&material.matching, &material.actual);
-            PlannedPlaces { matching, actual, renewed: None }.locate(key, handle)
+            PlannedPlaces { matching: &material.matching, renewed: None }.locate(key, handle)
         }
     }
 }
@@ -445,13 +433,14 @@ impl Around {
         }
         let mut added = added.into_iter().peekable();
         let mut give = |found: Option<Resolved>| found.is_none_or(&mut f);
-        for head in material.actual.heads().iter().filter(|head| scope.contains(&head.key)) {
-            while let Some((_, change)) = added.next_if(|(own, _)| *own < head.key) {
+        let there = material.actual.heads().map(Head::key);
+        for there in there.filter(|there| scope.contains(there)) {
+            while let Some((_, change)) = added.next_if(|(own, _)| *own < there) {
                 if !give(self.world.desired(change)?) {
                     return Ok(());
                 }
             }
-            if !give(self.find(side, &head.key)?) {
+            if !give(self.find(side, &there)?) {
                 return Ok(());
             }
         }
@@ -476,10 +465,10 @@ impl Around {
     /// The scope with each root named as the backup and as the target does.
     fn widened(&self, scope: &Scope) -> Scope {
         let mut scope = scope.clone();
-        let matched = &self.world.material.matched;
+        let matching = &self.world.material.matching;
         let own = |root: &Key| {
             let made = self.world.progress(|p| p.made.own.get(root).cloned());
-            made.or_else(|| matched.get(root).cloned())
+            made.or_else(|| matching.own(root))
         };
         let other: Vec<Key> = scope
             .under

@@ -150,14 +150,14 @@ impl Cursor {
         if self.left == 0 && self.used == self.block.len() {
             return Ok(false);
         }
-        let mut bytes = Vec::with_capacity(HEAD);
-        self.read(seal, HEAD, &mut bytes)?;
-        let mut parts = bytes
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        self.read(seal, HEAD, &mut key)?;
+        let mut parts = key
             .chunks_exact(4)
             .map(|part| part.try_into().map(u32::from_le_bytes).unwrap_or_default());
         let mut part = || parts.next().unwrap_or_default();
         self.head = Head { kind: part(), id: part(), payload: part() };
-        let mut key = std::mem::take(&mut self.key);
         key.clear();
         self.read(seal, self.head.kind as usize + self.head.id as usize, &mut key)?;
         self.key = key;

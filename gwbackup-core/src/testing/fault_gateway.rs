@@ -50,7 +50,9 @@ fn broken(fault: Fault, operation: &str) -> Error {
 fn subject(item: &Result<Captured>) -> String {
     match item {
         Ok(Captured::Resource(resource)) => resource.key.to_string(),
-        Ok(Captured::Same(key) | Captured::SoftDeleted { key, .. }) => key.to_string(),
+        Ok(Captured::Same(key) | Captured::Withdrawn(key) | Captured::SoftDeleted { key, .. }) => {
+            key.to_string()
+        }
         Ok(Captured::Gap(_)) => "gap".to_owned(),
         Err(_) => "error".to_owned(),
     }
@@ -74,6 +76,10 @@ impl<S: Source + ?Sized> Source for Faulty<S> {
         scope: &Scope,
     ) -> Result<Vec<Finding>> {
         self.faults.around("preflight", "", self.inner.preflight(cx, purpose, scope)).await
+    }
+
+    fn is_coherent(&self) -> bool {
+        self.inner.is_coherent()
     }
 
     async fn revision(&self, cx: &Context, scope: &Scope) -> Result<Option<Revision>> {

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, future};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::FileGateway;
 use super::place::{Digest, moved};
 use super::read::{BATCHES, Batch};
+use crate::crypt::{Fingerprint, fingerprint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     Action, Attempt, Description, Effect, Key, Outcome, Resource, Rules, Scope, Side, Step,
@@ -37,7 +37,8 @@ pub(super) async fn apply(
     }
     let this = gateway.clone();
     feed(states, Side::After, move |resources| {
-        this.place.replace(before, |out| this.format.write(resources, out))
+        let format = this.style()?;
+        this.place.replace(before, |out| format.write(resources, out))
     })
     .await?;
     Ok(receipt(step, |action| match action {
@@ -58,7 +59,7 @@ fn receipt(step: &Step, effect: impl Fn(Action) -> Effect) -> StepReceipt {
 
 /// What is expected of one resource.
 struct Expected {
-    content: u128,
+    content: Fingerprint,
     /// Pointers whose value is not here, so that nothing can be expected of them.
     absent: Option<Box<[String]>>,
 }
@@ -97,29 +98,16 @@ async fn compare(
     .await
 }
 
-fn name(key: &Key) -> u128 {
-    short(Sha256::digest(key.to_string()).into())
+fn name(key: &Key) -> Fingerprint {
+    fingerprint([key.kind.as_str().as_bytes(), key.id.as_str().as_bytes()])
 }
 
-fn content(rules: &Rules, resource: &Resource, absent: &[String]) -> u128 {
-    let mut digest = Sha256::new();
-    let mut add = |bytes: &[u8]| {
-        // Lengths keep "ab" + "c" and "a" + "bc" apart.
-        digest.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
-        digest.update(bytes);
-    };
-    add(rules.comparable(resource, &[], absent).as_str().as_bytes());
-    for attachment in &resource.attachments {
-        add(attachment.name.as_bytes());
-        add(attachment.media_type.as_bytes());
-        add(&attachment.bytes);
-    }
-    short(digest.finalize().into())
-}
-
-/// Half of a SHA-256: no two of a gateway's resources meet by chance or on purpose.
-fn short([high @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _]: [u8; 32]) -> u128 {
-    u128::from_be_bytes(high)
+fn content(rules: &Rules, resource: &Resource, absent: &[String]) -> Fingerprint {
+    let document = rules.comparable(resource, &[], absent);
+    let attached = resource.attachments.iter().flat_map(|attachment| {
+        [attachment.name.as_bytes(), attachment.media_type.as_bytes(), &attachment.bytes]
+    });
+    fingerprint(std::iter::once(document.as_str().as_bytes()).chain(attached))
 }
 
 enum Fed {
@@ -130,11 +118,11 @@ enum Fed {
 }
 
 /// Runs `work` on a thread with the resources of one side, sorted by key.
-pub(super) async fn feed(
+pub(super) async fn feed<T: Send + 'static>(
     states: &dyn States,
     side: Side,
-    work: impl FnOnce(&mut dyn Iterator<Item = Result<Resource>>) -> Result<()> + Send + 'static,
-) -> Result<()> {
+    work: impl FnOnce(&mut dyn Iterator<Item = Result<Resource>>) -> Result<T> + Send + 'static,
+) -> Result<T> {
     let (sender, mut receiver) = mpsc::channel(BATCHES);
     let worker = blocking(move || {
         let mut batch = Vec::new().into_iter();

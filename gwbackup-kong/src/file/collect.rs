@@ -7,6 +7,7 @@ use gwbackup_core::{Error, Result};
 use uuid::{Uuid, uuid};
 
 use super::settings;
+use super::sugar::Sugar;
 use crate::node::{Map, Node, get, set, take};
 use crate::schema::{ROWS, Row};
 
@@ -19,11 +20,11 @@ pub(super) fn collect(root: Node, found: &mut dyn FnMut(Resource) -> Result<()>)
     if get(&members, "_format_version").is_none_or(Node::is_null) {
         return Err(no_kong_file());
     }
-    let mut file = File::default();
-    let mut own = Map::new();
+    let (own, members): (Map, Map) =
+        members.into_iter().partition(|(name, _)| name.starts_with('_'));
+    let mut file = File { sugar: Sugar::of(&own), ..File::default() };
     for (name, value) in members {
         match value {
-            value if name.starts_with('_') => own.push((name, value)),
             Node::List(items) => file.list(&name, items)?,
             value if value.is_null() => {}
             _ => {
@@ -33,11 +34,16 @@ pub(super) fn collect(root: Node, found: &mut dyn FnMut(Resource) -> Result<()>)
         }
     }
     found(settings(&Node::Map(own))?)?;
-    let File { mut entities, mut other, known } = file;
+    let File { mut entities, mut other, known, .. } = file;
     for entity in &mut entities {
         entity.resolve(&known)?;
     }
+    // A file may say twice, from both sides, that a consumer is in a group.
+    let mut links = HashSet::new();
     for entity in entities {
+        if entity.row.is_link() && !links.insert(entity.id.clone()) {
+            continue;
+        }
         found(resource(entity.row.kind, &entity.id, entity.members)?)?;
     }
     while let Some((kind, id, members)) = other.pop() {
@@ -69,6 +75,7 @@ struct File {
     /// Entities of collections that the table does not know.
     other: Vec<(String, String, Map)>,
     known: Known,
+    sugar: Sugar,
 }
 
 struct Entity {
@@ -120,7 +127,11 @@ impl File {
         {
             set(&mut members, member, Node::Text(id.to_owned()));
         }
-        let mut nested = Vec::new();
+        if let Err(error) = self.sugar.spell_out(row, &mut members) {
+            let name = get(&members, "name").and_then(Node::text).unwrap_or("?");
+            return Err(error.on(format!("{}/{}", row.kind, shown(name))));
+        }
+        let mut nested = memberships(row, &mut members);
         for child in ROWS {
             let Some(member) = child.parent_member(row) else { continue };
             // A certificate may also list the names of its SNIs, which are no entities.
@@ -143,7 +154,7 @@ impl File {
                 self.entity(child, members, Some((member, &id)))?;
             }
         }
-        if !self.known.ids.insert((row.kind, id.clone())) {
+        if !row.is_link() && !self.known.ids.insert((row.kind, id.clone())) {
             return Err(doubled(row.kind, &id));
         }
         for member in row.unique {
@@ -157,6 +168,23 @@ impl File {
         }
         self.entities.push(Entity { row, id, members });
         Ok(())
+    }
+}
+
+/// The membership of consumers in groups, which decK writes into either of the two.
+fn memberships(row: &Row, members: &mut Map) -> Vec<(&'static Row, &'static str, Vec<Node>)> {
+    let (list, own, other) = match row.kind {
+        "consumer" => ("groups", "consumer", "consumer_group"),
+        "consumer_group" => ("consumers", "consumer_group", "consumer"),
+        _ => return Vec::new(),
+    };
+    let Some(link) = Row::of_kind("consumer_group_consumer") else { return Vec::new() };
+    match take(members, list) {
+        Some(Node::List(items)) => {
+            let links = items.into_iter().map(|item| Node::Map(vec![(other.into(), item)]));
+            vec![(link, own, links.collect())]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -189,12 +217,17 @@ fn derived(row: &Row, members: &Map) -> String {
     } else if row.together.is_empty() {
         None
     } else {
-        let parts = row.together.iter().map(|member| match get(members, member) {
+        let part = |member: &str| match get(members, member) {
             None => Some(""),
             Some(value) if value.is_null() => Some(""),
+            Some(Node::Map(object)) => get(object, "id").and_then(Node::text),
             Some(value) => value.text(),
-        });
-        let parts: Option<Vec<&str>> = parts.collect();
+        };
+        // Only some editions have groups of consumers, so that the others count without them.
+        let group =
+            Some("consumer_group").filter(|group| row.kind == "plugin" && part(group) != Some(""));
+        let parts: Option<Vec<&str>> =
+            row.together.iter().copied().chain(group).map(part).collect();
         parts
             .filter(|parts| parts.iter().any(|part| !part.is_empty()))
             .map(|parts| format!("{}:{}", row.collection, parts.join(":")))
@@ -235,6 +268,9 @@ impl Entity {
                 .help(format!("name a {kind} of the same file, or give its id")));
             };
             *value = Node::Map(vec![("id".into(), Node::Text(id))]);
+        }
+        if self.row.is_link() {
+            self.id = derived(self.row, &self.members);
         }
         Ok(())
     }

@@ -189,6 +189,8 @@ fn is_text_tag(tag: Option<&Tag>) -> Result<bool> {
     match tag {
         None => Ok(false),
         Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => Ok(true),
+        // Without a name: whatever it looks like, it is no number.
+        Some(tag) if matches!((&*tag.handle, &*tag.suffix), ("!", "") | ("", "!")) => Ok(true),
         Some(_) => Err(tagged()),
     }
 }

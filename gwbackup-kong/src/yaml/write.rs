@@ -62,10 +62,28 @@ fn write_leaf(value: &Node, depth: usize, out: &mut String) {
                 out.push_str(line);
             }
         }
-        Node::Text(text) => quote(text, out),
+        Node::Text(text) => match placeholder(text) {
+            Some(scalar) => out.push_str(&scalar),
+            None => quote(text, out),
+        },
         Node::List(_) => out.push_str("[]"),
         Node::Map(_) => out.push_str("{}"),
     }
+}
+
+/// A text with a placeholder that decK fills in from its environment: it stays as it is, bare where
+/// it is all of the text (it may become a number), since decK reads it before it reads the YAML.
+fn placeholder(text: &str) -> Option<String> {
+    let start = text.find("${{ env \"DECK_")?;
+    if !text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        return None;
+    }
+    let bare = |b: u8| b.is_ascii_alphanumeric() || b"_ |\"".contains(&b);
+    let inner = text.strip_prefix("${{").and_then(|rest| rest.strip_suffix(" }}"));
+    Some(match inner {
+        Some(inner) if start == 0 && inner.bytes().all(bare) => text.to_owned(),
+        _ => format!("'{}'", text.replace('\'', "''")),
+    })
 }
 
 /// Whether a literal block gives back exactly this text: several lines of printable text, none of
@@ -75,6 +93,7 @@ fn fits_block(text: &str) -> bool {
     let printable =
         |c: char| matches!(c, ' '..='~' | '\u{a0}'..='\u{2027}' | '\u{2030}'..='\u{d7ff}');
     body.contains('\n')
+        && !body.contains("${{")
         && body
             .split('\n')
             .all(|line| !line.is_empty() && line.trim() == line && line.chars().all(printable))
@@ -113,6 +132,7 @@ mod tests {
             any::<String>(),
             "[ -~\n\t]{0,20}",
             "(-----[A-Z ]{1,8}\n){1,4}",
+            "[$][{]{1,3}( env \"DECK_[AB']{0,2}\")?( \\| toInt)?( ?[}]{1,3})?[ -~]{0,3}",
             "~|null|yes|0x1|1_0|<<|- a|# b|a: b|'|\\||>|\\[|\\{|\\*a|&a|!a|%a|@|`",
         ];
         let leaf = prop_oneof![

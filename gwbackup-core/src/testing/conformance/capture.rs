@@ -60,6 +60,7 @@ pub(super) async fn read(
             Captured::Resource(resource) => {
                 content.resources.insert(resource.key.clone(), resource);
             }
+            Captured::Withdrawn(key) => drop(content.resources.remove(&key)),
             Captured::Same(key) => content.same.push(key),
             Captured::SoftDeleted { .. } => {}
             Captured::Gap(gap) => content.gaps.push(gap),

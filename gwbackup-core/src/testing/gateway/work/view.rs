@@ -83,7 +83,13 @@ impl<'a> Work<'a> {
         live: Option<&Resource>,
     ) -> Result<Document> {
         let skip = self.gateway.0.rules.members(wanted, |member| {
-            matches!(member, Member::Volatile | Member::ReadOnly | Member::Unreadable)
+            matches!(
+                member,
+                Member::Volatile
+                    | Member::ReadOnly
+                    | Member::Unreadable
+                    | Member::UnreadableIf { .. }
+            )
         });
         let absent: Vec<&str> = absent_places(wanted).collect();
         let mut body = wanted.document.without(skip).without(&absent);
