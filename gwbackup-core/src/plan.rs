@@ -1,5 +1,6 @@
 //! What a restore would do, as a value. No I/O, no clock.
 
+mod arranged;
 mod decide;
 mod diff;
 mod index;
@@ -14,22 +15,21 @@ mod translate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::{Action, Change, Finding, Group, IdMap, Key, Rules, Snapshot, Undo, Verdict};
+use crate::model::{Action, Finding, IdMap, Key, Rules, Snapshot, Undo, Verdict};
 
 pub use diff::{FieldChange, MASK};
 pub use select::Selector;
 
+pub(crate) use arranged::{Arranged, Early, Room, with_early};
 pub(crate) use decide::{Decided, Links, is_assigned_by_server};
 pub(crate) use diff::{field_changes, secret_pointers};
 pub(crate) use index::{Head, Index};
 pub(crate) use join::Join;
 pub(crate) use matching::{Matching, PlannedPlaces, Sides, match_pass, moved_under};
-pub(crate) use order::waves;
 pub(crate) use select::{glob, label};
 pub(crate) use translate::{InPlace, Located, Places, Translator};
 
@@ -261,38 +261,4 @@ pub struct PlannedStep {
     pub undo: Undo,
     /// Number of the call that makes it: those of one call succeed or fail together.
     pub call: u32,
-}
-
-/// Changes, groups and their order: what the run needs of a plan.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Arranged {
-    pub(crate) changes: Vec<Change>,
-    pub(crate) groups: Vec<Group>,
-    pub(crate) waves: Vec<Vec<usize>>,
-}
-
-impl Arranged {
-    /// Asks the target to cut, and orders.
-    pub(crate) fn new(
-        changes: Vec<Change>,
-        links: &[Links],
-        rules: &Rules,
-        arrange: impl FnOnce(&[Change]) -> Vec<Group>,
-        backwards: bool,
-    ) -> Result<Self> {
-        let groups = if changes.is_empty() { Vec::new() } else { arrange(&changes) };
-        let waves = waves(&changes, links, &groups, rules, backwards)?;
-        Ok(Self { changes, groups, waves })
-    }
-
-    /// How long the writing takes, with so many calls at one time.
-    pub(crate) fn estimate(&self, parallel: u16) -> Duration {
-        let parallel = u32::from(parallel.max(1));
-        let wave = |wave: &Vec<usize>| {
-            let times = wave.iter().filter_map(|n| self.groups.get(*n)).map(|g| g.estimate);
-            let longest = times.clone().max().unwrap_or_default();
-            longest.max(times.sum::<Duration>() / parallel)
-        };
-        self.waves.iter().map(wave).sum()
-    }
 }

@@ -229,24 +229,6 @@ async fn a_gateway_rebuilt_by_hand_is_matched_by_names_and_its_references_follow
 }
 
 #[tokio::test]
-async fn swapped_names_are_refused_before_the_first_write() {
-    let scene = Scene::new(Character::Kong).await;
-    let cx = &scene.bench.cx;
-    let gateway = Character::Kong.original("swapped");
-    let services = of_kind(&gateway, "service");
-    let name = |n: usize| json!(services[n].document.text("/name").unwrap());
-    gateway.edit(|contents| {
-        contents.set(&services[0].key, "name", &json!("between"));
-        contents.set(&services[1].key, "name", &name(0));
-        contents.set(&services[0].key, "name", &name(1));
-    });
-    let error = scene.restore(Arc::new(gateway.clone())).await.plan(cx).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused);
-    assert!(error.to_string().contains(&services[0].key.to_string()), "{error}");
-    assert!(gateway.writes().is_empty());
-}
-
-#[tokio::test]
 async fn a_finished_run_is_turned_round_once() {
     for character in scenario::ALL {
         let scene = Scene::new(character).await;

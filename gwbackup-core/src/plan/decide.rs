@@ -1,12 +1,14 @@
 //! What happens to each resource.
 
+mod family;
+mod names;
 mod stranded;
 mod surplus;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::diff::{FieldChange, MASK, field_changes, secret_pointers};
-use super::index::{Head, Index, is_assigned};
+use super::index::{Head, Index};
 use super::join::Join;
 use super::matching::{Matching, PlannedPlaces, Sides};
 use super::object::object;
@@ -15,8 +17,8 @@ use super::translate::Translator;
 use super::{Decision, Existing, Item, PlanOptions, Summary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
-    Absence, Action, Change, ChangeNo, Gap, Key, KindSpec, Member, Place, Replace, Resource,
-    Restore, Role, Says, To, Undo, absent_places,
+    Absence, Action, Change, ChangeNo, Gap, HandleName, Key, Kind, KindSpec, Member, Place,
+    Replace, Resource, Restore, Role, Says, To, Undo, absent_places,
 };
 
 /// All decisions of a plan.
@@ -50,8 +52,12 @@ pub(crate) struct Links {
     pub(crate) needs: Vec<(Key, Role)>,
     /// What may only go after it.
     pub(crate) holds: Vec<Key>,
-    /// Who has the unique name that it takes.
-    pub(crate) claims: Vec<Key>,
+    /// Who has a unique name that it takes, and which.
+    pub(crate) claims: Vec<(Key, HandleName)>,
+    /// Unique names that it could let go of for a while: where the text of each stands.
+    pub(crate) names: Vec<(HandleName, String)>,
+    /// What is replaced, by keys of the target, and would take it along.
+    pub(crate) falls: Vec<Key>,
 }
 
 pub(crate) struct Decider<'a> {
@@ -116,6 +122,7 @@ impl<'a> Decider<'a> {
         self.history(&ours, &theirs, history)?;
         self.surplus()?;
         stranded::give_up(self.matching, &mut self.decided);
+        self.pull()?;
         object(&sides, &mut self.decided)?;
         self.decided.items.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(self.decided)
@@ -125,20 +132,28 @@ impl<'a> Decider<'a> {
     fn renewed(&self, theirs: &Translator<'_>) -> Result<BTreeSet<Key>> {
         let sides = self.sides;
         let mut renewed = BTreeSet::new();
+        let is_named = |kind: &Kind| sides.rules.spec(kind).is_some_and(is_assigned_by_server);
+        if !sides.rules.schema().kinds.iter().any(is_assigned_by_server) {
+            return Ok(renewed);
+        }
         let may_be = |head: &Head<'_>| {
             let spec = sides.rules.spec(head.kind()).filter(|_| self.matching.is_matched(*head));
-            spec.is_some_and(|spec| is_assigned_by_server(spec) && self.may_replace(spec))
+            spec.is_some_and(|spec| self.may_replace(spec))
                 && self.selected.is_none_or(|s| s.keys.contains(&head.key()))
         };
         let mut open: Vec<Head<'_>> = sides.desired.heads().filter(may_be).collect();
         // Each round may bring to light things that name, for good, one of the round before.
         loop {
-            let mut found = self.replaced(&open, &renewed, theirs)?;
+            let found = self.replaced(&open, &renewed, theirs)?;
             if found.is_empty() {
                 return Ok(renewed);
             }
             open.retain(|head| !found.contains(&head.key()));
-            renewed.append(&mut found);
+            // What goes along is made again as well.
+            let roots = found.iter().filter_map(|key| self.matching.there(key)).collect();
+            let along = self.family(&roots)?.into_keys();
+            let along = along.filter_map(|there| self.matching.own(&there));
+            renewed.extend(found.into_iter().chain(along).filter(|key| is_named(&key.kind)));
         }
     }
 
@@ -445,7 +460,10 @@ impl<'a> Decider<'a> {
     fn change(&mut self, resource: &Resource, actual: Option<&Resource>, action: Action) {
         let undo = self.undo(resource, actual, action);
         let there = actual.map(|a| &a.key).filter(|there| **there != resource.key);
-        let links = self.links(resource, actual);
+        let mut links = self.links(resource, actual);
+        if let Some(actual) = actual.filter(|_| action == Action::Update) {
+            links.names = self.names(actual);
+        }
         self.note_outside(resource);
         self.push(
             Change {
@@ -534,29 +552,6 @@ impl<'a> Decider<'a> {
         }
         links.claims = self.claims(resource, actual);
         links
-    }
-
-    /// Target resources that hold a unique name which this one will have.
-    fn claims(&self, resource: &Resource, actual: Option<&Resource>) -> Vec<Key> {
-        let rules = self.sides.rules;
-        let handles = rules.handles(&self.sides.desired.gateway, resource);
-        let parent = resource.parent.as_ref().and_then(|parent| self.matching.there(parent));
-        let own = actual.map(|actual| &actual.key);
-        let kind = &resource.key.kind;
-        rules
-            .unique_handles(kind)
-            .filter(|spec| !is_assigned(rules, kind, &spec.name))
-            .filter_map(|spec| Some((spec, handles.get(&spec.name)?)))
-            .flat_map(|(spec, value)| {
-                self.sides
-                    .actual
-                    .find(kind, &spec.name, value)
-                    .filter(|head| super::index::is_in_scope(*head, spec.unique, parent.as_ref()))
-                    .collect::<Vec<_>>()
-            })
-            .map(Head::key)
-            .filter(|key| Some(key) != own)
-            .collect()
     }
 
     fn item(

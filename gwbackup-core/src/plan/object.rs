@@ -1,12 +1,12 @@
 //! What speaks against changes that are right by themselves: what else they would break.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Decision;
 use super::decide::{Decided, is_assigned_by_server};
 use super::matching::Sides;
 use crate::error::Result;
-use crate::model::{Action, Change, ChangeNo, Key, Replace, Role};
+use crate::model::{Action, Change, ChangeNo, Key, Replace, Resource, Role};
 
 /// Blocks changes that the target would refuse, or that would take something else along.
 pub(super) fn object(sides: &Sides<'_>, decided: &mut Decided) -> Result<()> {
@@ -46,10 +46,24 @@ fn held_names(decided: &Decided) -> BTreeMap<Key, String> {
         .collect();
     let mut found = BTreeMap::new();
     for (change, links) in decided.changes.iter().zip(&decided.links) {
-        if let Some(holder) = links.claims.iter().find(|holder| !touched.contains(holder)) {
+        if let Some(holder) =
+            links.claims.iter().map(|(holder, _)| holder).find(|holder| !touched.contains(holder))
+        {
             let why = format!("the name is held by {holder}, which keeps it");
             found.insert(change.key.clone(), why);
         }
+    }
+    found
+}
+
+/// Whatever one of the target's things needs, and how.
+pub(super) fn needed(sides: &Sides<'_>, resource: &Resource) -> Vec<(Key, Role)> {
+    let mut found: Vec<(Key, Role)> = Vec::new();
+    found.extend(resource.parent.iter().map(|parent| (parent.clone(), Role::Owner)));
+    let references = sides.rules.references(resource);
+    for reference in references.iter().filter(|reference| reference.role != Role::Weak) {
+        let head = sides.actual.resolve(resource, reference);
+        found.extend(head.map(|head| (head.key(), reference.role)));
     }
     found
 }
@@ -72,20 +86,20 @@ fn dependents(sides: &Sides<'_>, decided: &Decided) -> Result<BTreeMap<Key, Stri
         .filter(|change| change.action != Action::Create)
         .map(|change| (change.target_key(), change.action))
         .collect();
+    let pulled: HashSet<&Key> = decided
+        .changes
+        .iter()
+        .zip(&decided.links)
+        .filter(|(_, links)| !links.falls.is_empty())
+        .map(|(change, _)| change.target_key())
+        .collect();
     for resource in sides.live.scan()? {
         let resource = resource?;
         let action = actions.get(&resource.key).copied();
-        if action == Some(Action::Delete) {
+        if action == Some(Action::Delete) || pulled.contains(&resource.key) {
             continue;
         }
-        let mut named: Vec<(Key, Role)> = Vec::new();
-        named.extend(resource.parent.iter().map(|parent| (parent.clone(), Role::Owner)));
-        let references = sides.rules.references(&resource);
-        for reference in references.iter().filter(|r| r.role != Role::Weak) {
-            let head = sides.actual.resolve(&resource, reference);
-            named.extend(head.map(|head| (head.key(), reference.role)));
-        }
-        for (there, role) in named {
+        for (there, role) in needed(sides, &resource) {
             let Some(key) = replaced.get(&there).filter(|_| there != resource.key) else {
                 continue;
             };

@@ -1,68 +1,39 @@
 //! In which order the groups of a plan are written.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::arranged::{Arranged, Early, Room};
 use super::decide::Links;
 use crate::error::{Error, Result};
 use crate::model::{Action, Change, ChangeNo, Group, Key, Role, Rules};
 
-/// The groups in the order of writing, cut into waves: what stands in one wave may run at the same
-/// time. `backwards`: the changes are given as they were done, and the groups undo them. `Invalid` when the groups do not hold each change exactly once, `Refused` on a cycle.
-pub(crate) fn waves(
-    changes: &[Change],
-    links: &[Links],
-    groups: &[Group],
-    rules: &Rules,
-    backwards: bool,
-) -> Result<Vec<Vec<usize>>> {
-    let group_of = owners(changes, groups)?;
-    let mut before = edges(changes, links, &group_of);
-    if backwards {
-        before = before.into_iter().map(|(a, b, role)| (b, a, role)).collect();
-    }
-    let by_number: HashMap<ChangeNo, &Change> = changes.iter().map(|c| (c.no, c)).collect();
-    let rank: Vec<_> = groups
-        .iter()
-        .map(|group| {
-            let members = group.changes.iter().filter_map(|no| by_number.get(no));
-            let ranks = members.map(|change| {
-                let action = if backwards { change.inverted().action } else { change.action };
-                weight(&change.key, action, rules)
-            });
-            ranks.min().unwrap_or_default()
-        })
-        .collect();
-    let mut order = Order::new(groups, rank);
-    for (first, second, role) in before.into_iter().filter(|(a, b, _)| a != b) {
-        order.add(first, second, role);
-    }
-    let mut waves = Vec::new();
-    while order.left > 0 {
-        let wave = order.next();
-        if wave.is_empty() {
-            let open = (0..groups.len()).filter(|n| !order.done[*n]);
-            return Err(cycle(open, groups, &by_number));
-        }
-        for n in &wave {
-            order.finish(*n);
-        }
-        waves.push(wave);
-    }
-    Ok(waves)
-}
-
 /// Rank, number of the lane, number of the group.
 type Entry = ((bool, u16), usize, usize);
 
-/// Groups that wait for others, and those that wait no more.
+/// What is left waits for itself.
+pub(super) struct Stuck;
+
+/// How strictly one group comes before another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tie {
+    /// It must.
+    Must,
+    /// It should: only a second write needs it.
+    Should,
+    /// It must, unless this change of it lets go of its name before.
+    Name(ChangeNo),
+}
+
+/// Groups that wait for others, and those that wait no more. What stands in one wave may run at the
+/// same time.
 #[derive(Debug)]
-struct Order {
+pub(super) struct Order {
     entries: Vec<Entry>,
-    /// What each group holds up, and whether only a second write needs it.
-    after: Vec<Vec<(usize, bool)>>,
-    /// How many a group waits for that must come first.
+    /// What each group holds up.
+    after: Vec<Vec<(usize, Tie)>>,
+    /// How many ties hold a group up that must be.
     blockers: Vec<usize>,
-    /// How many it waits for besides, if it can.
+    /// How many hold it up that should be.
     soft: Vec<usize>,
     done: Vec<bool>,
     left: usize,
@@ -73,7 +44,25 @@ struct Order {
 }
 
 impl Order {
-    fn new(groups: &[Group], rank: Vec<(bool, u16)>) -> Self {
+    /// `backwards`: the changes are given as they were done, and the groups undo them. `Invalid` when
+    /// the groups do not hold each change exactly once.
+    pub(super) fn new(
+        made: &Arranged,
+        links: &[Links],
+        rules: &Rules,
+        backwards: bool,
+    ) -> Result<Self> {
+        let Arranged { changes, groups, early, .. } = made;
+        let group_of = owners(changes, groups)?;
+        let by_number: HashMap<ChangeNo, &Change> = changes.iter().map(|c| (c.no, c)).collect();
+        let rank = groups.iter().map(|group| {
+            let members = group.changes.iter().filter_map(|no| by_number.get(no));
+            let ranks = members.map(|change| {
+                let action = if backwards { change.inverted().action } else { change.action };
+                weight(&change.key, action, rules)
+            });
+            ranks.min().unwrap_or_default()
+        });
         let count = groups.len();
         let mut lanes = HashMap::new();
         let lane_of = |(n, group): (usize, &'_ Group)| match group.lane.clone() {
@@ -83,8 +72,8 @@ impl Order {
         };
         let lanes = groups.iter().enumerate().map(lane_of);
         let entries: Vec<Entry> =
-            rank.into_iter().zip(lanes).zip(0..).map(|((rank, lane), n)| (rank, lane, n)).collect();
-        Self {
+            rank.zip(lanes).zip(0..).map(|((rank, lane), n)| (rank, lane, n)).collect();
+        let mut order = Self {
             free: entries.iter().copied().collect(),
             entries,
             after: vec![Vec::new(); count],
@@ -93,13 +82,21 @@ impl Order {
             done: vec![false; count],
             left: count,
             nearly: BTreeSet::new(),
+        };
+        for (first, second, tie) in ties(changes, links, early, &group_of) {
+            match (first == second, backwards, tie) {
+                (true, ..) => {}
+                (_, false, tie) => order.add(first, second, tie),
+                (_, true, Tie::Should) => order.add(second, first, Tie::Should),
+                (_, true, _) => order.add(second, first, Tie::Must),
+            }
         }
+        Ok(order)
     }
 
-    fn add(&mut self, first: usize, second: usize, role: Role) {
-        let later = role == Role::Later;
-        self.after[first].push((second, later));
-        let counter = if later { &mut self.soft } else { &mut self.blockers };
+    fn add(&mut self, first: usize, second: usize, tie: Tie) {
+        self.after[first].push((second, tie));
+        let counter = if tie == Tie::Should { &mut self.soft } else { &mut self.blockers };
         counter[second] += 1;
         self.sort_in(second);
     }
@@ -114,6 +111,21 @@ impl Order {
             (0, _) => self.nearly.insert(entry),
             _ => false,
         };
+    }
+
+    /// Appends wave after wave, until all is done or nothing can be.
+    pub(super) fn run(&mut self, waves: &mut Vec<Vec<usize>>) -> std::result::Result<(), Stuck> {
+        while self.left > 0 {
+            let wave = self.next();
+            if wave.is_empty() {
+                return Err(Stuck);
+            }
+            for n in &wave {
+                self.finish(*n);
+            }
+            waves.push(wave);
+        }
+        Ok(())
     }
 
     /// The groups of the least rank that may be written now, one of each lane; none on a cycle.
@@ -137,18 +149,126 @@ impl Order {
         self.nearly.remove(&entry);
         self.done[n] = true;
         self.left -= 1;
-        for (next, later) in std::mem::take(&mut self.after[n]) {
-            let counter = if later { &mut self.soft } else { &mut self.blockers };
-            counter[next] -= 1;
-            if !self.done[next] {
-                self.sort_in(next);
+        for (next, tie) in std::mem::take(&mut self.after[n]) {
+            self.untie(next, tie);
+        }
+    }
+
+    fn untie(&mut self, next: usize, tie: Tie) {
+        let counter = if tie == Tie::Should { &mut self.soft } else { &mut self.blockers };
+        counter[next] -= 1;
+        if !self.done[next] {
+            self.sort_in(next);
+        }
+    }
+
+    /// These changes have let go of their names.
+    pub(super) fn release(&mut self, holders: &[ChangeNo]) {
+        let holders: HashSet<ChangeNo> = holders.iter().copied().collect();
+        let is_let_go = |tie: &Tie| matches!(tie, Tie::Name(no) if holders.contains(no));
+        for n in 0..self.after.len() {
+            let ties = std::mem::take(&mut self.after[n]);
+            let (gone, kept): (Vec<_>, _) = ties.into_iter().partition(|(_, tie)| is_let_go(tie));
+            self.after[n] = kept;
+            for (next, tie) in gone {
+                self.untie(next, tie);
             }
         }
+    }
+
+    /// What is left waits for itself, in one circle or several: one name of each to let go of.
+    /// `Refused` when a circle holds none.
+    pub(super) fn renames(
+        &self,
+        made: &Arranged,
+        links: &[Links],
+    ) -> Result<Vec<(ChangeNo, Room)>> {
+        // Of all that a group waits for one is enough to lead round a circle.
+        let mut waits: Vec<Option<usize>> = vec![None; self.after.len()];
+        for n in (0..self.after.len()).filter(|n| !self.done[*n]) {
+            for (next, _) in self.after[n].iter().filter(|(_, tie)| *tie != Tie::Should) {
+                waits[*next].get_or_insert(n);
+            }
+        }
+        let mut found = Vec::new();
+        let mut seen = vec![usize::MAX; waits.len()];
+        for start in (0..waits.len()).filter(|n| !self.done[*n]) {
+            let mut at = start;
+            while seen[at] == usize::MAX {
+                seen[at] = start;
+                let Some(before) = waits[at] else { break };
+                at = before;
+            }
+            // An earlier walk, or the end of what it waits for: no new circle.
+            if seen[at] != start || waits[at].is_none() {
+                continue;
+            }
+            let mut circle = Vec::new();
+            let mut next = at;
+            while let Some(before) = waits[next] {
+                circle.push((before, next));
+                next = before;
+                if next == at {
+                    break;
+                }
+            }
+            let rooms = circle.iter().filter_map(|(a, b)| self.rooms(*a, *b, made, links));
+            let first = rooms.min_by(|a, b| a.first().map(|r| r.0).cmp(&b.first().map(|r| r.0)));
+            found.extend(first.ok_or_else(|| self.cycle(made))?);
+        }
+        Ok(found)
+    }
+
+    /// How the first may stop holding up the second, if names are all that it holds.
+    fn rooms(
+        &self,
+        first: usize,
+        second: usize,
+        made: &Arranged,
+        links: &[Links],
+    ) -> Option<Vec<(ChangeNo, Room)>> {
+        let ties = self.after[first].iter().filter(|(n, tie)| *n == second && *tie != Tie::Should);
+        let mut rooms: Vec<(ChangeNo, Room)> = Vec::new();
+        for (_, tie) in ties {
+            let Tie::Name(no) = tie else { return None };
+            let own = links.get(usize::try_from(no.0).ok()?)?;
+            let of = made.changes.get(usize::try_from(no.0).ok()?)?.target_key();
+            let claimed = made
+                .groups
+                .get(second)?
+                .changes
+                .iter()
+                .filter_map(|claimant| links.get(usize::try_from(claimant.0).ok()?));
+            for (_, handle) in claimed.flat_map(|l| &l.claims).filter(|(key, _)| key == of) {
+                let (_, at) = own.names.iter().find(|(name, _)| name == handle)?;
+                let room = (*no, Room::Rename(at.clone()));
+                match rooms.iter().find(|(other, _)| other == no) {
+                    None => rooms.push(room),
+                    Some(same) if *same == room => {}
+                    // Two names of one thing at once: nobody has needed that yet.
+                    Some(_) => return None,
+                }
+            }
+        }
+        (!rooms.is_empty()).then_some(rooms)
+    }
+
+    /// The error that names what waits for itself.
+    pub(super) fn cycle(&self, made: &Arranged) -> Error {
+        let open = (0..self.done.len()).filter(|n| !self.done[*n]);
+        let members: HashSet<ChangeNo> =
+            open.flat_map(|n| made.groups[n].changes.iter().copied()).collect();
+        let changes = made.changes.iter().filter(|change| members.contains(&change.no));
+        let names: BTreeSet<String> = changes.map(|change| change.key.to_string()).collect();
+        let shown: Vec<String> = names.into_iter().take(8).collect();
+        Error::refused("these resources wait for each other, so no order of writing exists")
+            .on(shown.join(", "))
+            .help("restore a part of them with a selection first; then make a new plan")
     }
 }
 
 /// The group of each change.
-fn owners(changes: &[Change], groups: &[Group]) -> Result<HashMap<ChangeNo, usize>> {
+pub(super) fn owners(changes: &[Change], groups: &[Group]) -> Result<HashMap<ChangeNo, usize>> {
     let mut owner = HashMap::new();
     for (n, group) in groups.iter().enumerate() {
         for change in &group.changes {
@@ -163,48 +283,68 @@ fn owners(changes: &[Change], groups: &[Group]) -> Result<HashMap<ChangeNo, usiz
     Ok(owner)
 }
 
-/// Which group must come before which, and how strictly.
-fn edges(
+/// Which group comes before which, and how strictly.
+fn ties(
     changes: &[Change],
     links: &[Links],
+    early: &[Early],
     group_of: &HashMap<ChangeNo, usize>,
-) -> BTreeSet<(usize, usize, Role)> {
-    let makes =
-        |c: &&Change| matches!(c.action, Action::Create | Action::Replace | Action::Undelete);
-    let made: HashMap<&Key, &Change> = changes.iter().filter(makes).map(|c| (&c.key, c)).collect();
-    let removed: HashMap<&Key, &Change> = changes
-        .iter()
-        .filter(|c| c.action == Action::Delete)
-        .map(|c| (c.target_key(), c))
+) -> BTreeSet<(usize, usize, Tie)> {
+    let ahead: HashMap<ChangeNo, ChangeNo> = early.iter().map(|e| (e.of, e.no)).collect();
+    let is_early: HashSet<ChangeNo> = ahead.values().copied().collect();
+    let main = || changes.iter().filter(|change| !is_early.contains(&change.no));
+    let with = |actions: &'static [Action]| main().filter(|c| actions.contains(&c.action));
+    let made: HashMap<&Key, ChangeNo> = with(&[Action::Create, Action::Replace, Action::Undelete])
+        .map(|change| (&change.key, change.no))
         .collect();
-    let there: HashMap<&Key, &Change> = changes
+    let removed: HashMap<&Key, ChangeNo> = changes
         .iter()
-        .filter(|c| c.action != Action::Create)
-        .map(|c| (c.target_key(), c))
+        .filter(|change| change.action == Action::Delete)
+        .map(|change| (change.target_key(), change.no))
+        .collect();
+    let replaced: HashMap<&Key, ChangeNo> =
+        with(&[Action::Replace]).map(|change| (change.target_key(), change.no)).collect();
+    let there: HashMap<&Key, ChangeNo> = main()
+        .filter(|change| change.action != Action::Create)
+        .map(|change| (change.target_key(), change.no))
+        .collect();
+    // Also of those whose later change is not among these.
+    let early: HashMap<&Key, ChangeNo> = changes
+        .iter()
+        .filter(|change| is_early.contains(&change.no))
+        .map(|change| (change.target_key(), change.no))
         .collect();
     let mut found = BTreeSet::new();
-    let mut edge = |first: &Change, second: &Change, role| {
-        if let (Some(a), Some(b)) = (group_of.get(&first.no), group_of.get(&second.no)) {
-            found.insert((*a, *b, role));
+    let mut tie = |first: ChangeNo, second: ChangeNo, tie| {
+        if let (Some(a), Some(b)) = (group_of.get(&first), group_of.get(&second)) {
+            found.insert((*a, *b, tie));
         }
     };
     for (change, links) in changes.iter().zip(links) {
         if change.action != Action::Delete {
             for (key, role) in links.needs.iter().filter(|(_, role)| *role != Role::Weak) {
+                let strict = if *role == Role::Later { Tie::Should } else { Tie::Must };
                 if let Some(first) = made.get(key) {
-                    edge(first, change, *role);
+                    tie(*first, change.no, strict);
                 }
             }
-            for key in &links.claims {
-                if let Some(first) = there.get(key) {
-                    edge(first, change, Role::Needs);
+            for (key, _) in &links.claims {
+                if let Some(early) = early.get(key) {
+                    tie(*early, change.no, Tie::Must);
+                } else if let Some(first) = there.get(key) {
+                    tie(*first, change.no, Tie::Name(*first));
                 }
             }
         }
         for key in &links.holds {
             if let Some(last) = removed.get(key) {
-                edge(change, last, Role::Needs);
+                tie(change.no, *last, Tie::Must);
+            } else if let (Action::Delete, Some(last)) = (change.action, replaced.get(key)) {
+                tie(change.no, *last, Tie::Must);
             }
+        }
+        if let Some(early) = ahead.get(&change.no) {
+            tie(*early, change.no, Tie::Must);
         }
     }
     found
@@ -219,24 +359,10 @@ fn weight(key: &Key, action: Action, rules: &Rules) -> (bool, u16) {
     }
 }
 
-fn cycle(
-    open: impl Iterator<Item = usize>,
-    groups: &[Group],
-    changes: &HashMap<ChangeNo, &Change>,
-) -> Error {
-    let members = open.flat_map(|n| &groups[n].changes);
-    let names: BTreeSet<String> =
-        members.filter_map(|no| changes.get(no)).map(|change| change.key.to_string()).collect();
-    let shown: Vec<String> = names.into_iter().take(8).collect();
-    Error::refused("these resources wait for each other, so no order of writing exists")
-        .on(shown.join(", "))
-        .help("if two of them swap names, rename one in the target first; then make a new plan")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Id, Kind, KindSpec, Schema, Undo};
+    use crate::model::{HandleName, Id, Kind, KindSpec, Schema, Undo};
 
     fn key(n: u32) -> Key {
         Key::new(Kind::known("thing"), Id::of([format!("{n:06}")]).unwrap())
@@ -270,8 +396,92 @@ mod tests {
             .collect();
         let lane = lane.map(str::to_owned);
         let single = |c: &Change| Group { lane: lane.clone(), ..Group::single(c.no) };
-        let groups: Vec<Group> = changes.iter().map(single).collect();
-        waves(&changes, &links, &groups, &rules(), false)
+        let arrange = |changes: &[Change]| changes.iter().map(single).collect();
+        Arranged::forward(changes, &links, &rules(), arrange).map(|made| made.waves)
+    }
+
+    /// Things that take each other's names: `of[n]` has the name that `n` is to have.
+    fn renamed(of: &[u32], text: bool, lane: Option<&str>) -> Result<Arranged> {
+        let name = HandleName::known("name");
+        let update = |(n, _)| Change { action: Action::Update, ..create(n) };
+        let changes: Vec<Change> = (0..).zip(of).map(update).collect();
+        let links = |(n, of): (u32, &u32)| Links {
+            claims: if n == *of { Vec::new() } else { vec![(key(*of), name.clone())] },
+            names: if text { vec![(name.clone(), "/name".to_owned())] } else { Vec::new() },
+            ..Links::default()
+        };
+        let links: Vec<Links> = (0..).zip(of).map(links).collect();
+        let lane = lane.map(str::to_owned);
+        let single = |c: &Change| Group { lane: lane.clone(), ..Group::single(c.no) };
+        let arrange = |changes: &[Change]| changes.iter().map(single).collect();
+        Arranged::forward(changes, &links, &rules(), arrange)
+    }
+
+    /// Whether nobody takes a name that another has still.
+    fn is_sound(of: &[u32], made: &Arranged) -> bool {
+        let mut holds: Vec<Option<u32>> = (0..).zip(of).map(|(n, _)| Some(n)).collect();
+        let numbers = made.waves.iter().flatten().flat_map(|group| &made.groups[*group].changes);
+        for no in numbers {
+            if let Some(early) = made.early.iter().find(|early| early.no == *no) {
+                holds[early.of.0 as usize] = None;
+                continue;
+            }
+            let wanted = Some(of[no.0 as usize]);
+            let own = no.0 as usize;
+            if holds.iter().enumerate().any(|(n, held)| n != own && *held == wanted) {
+                return false;
+            }
+            holds[own] = wanted;
+        }
+        holds.iter().zip(of).all(|(held, wanted)| *held == Some(*wanted))
+    }
+
+    #[test]
+    fn one_of_a_circle_lets_go_of_its_name_first() {
+        for (of, early) in
+            [(&[1, 0][..], 1), (&[1, 2, 0], 1), (&[1, 2, 9], 0), (&[1, 0, 3, 2, 5, 6, 4], 3)]
+        {
+            for lane in [None, Some("a")] {
+                let made = renamed(of, true, lane).unwrap();
+                assert_eq!(made.early.len(), early, "{of:?}");
+                assert!(is_sound(of, &made), "{made:?}");
+                let one_each = made.waves.iter().all(|wave| wave.len() == 1);
+                assert!(lane.is_none() || one_each, "{made:?}");
+                let count: usize = made.waves.iter().map(Vec::len).sum();
+                assert_eq!(count, of.len() + early);
+            }
+        }
+        let error = renamed(&[1, 0], false, None).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Refused);
+        assert_eq!(error.subject(), Some("thing/000000, thing/000001"));
+    }
+
+    #[test]
+    fn the_way_back_knows_an_early_write_without_its_later_change() {
+        let made = renamed(&[1, 0], true, None).unwrap();
+        assert_eq!((made.early[0].of, made.early[0].no), (ChangeNo(0), ChangeNo(2)));
+        // The second has the first one's name already, the first has none yet.
+        let done = vec![made.changes[1].clone(), made.changes[2].clone()];
+        let claims = vec![(key(0), HandleName::known("name"))];
+        let links = [Links { claims, ..Links::default() }, Links::default()];
+        let single = |changes: &[Change]| changes.iter().map(|c| Group::single(c.no)).collect();
+        let back = made.backward(done, &links, &rules(), single).unwrap();
+        let order: Vec<ChangeNo> = back
+            .waves
+            .iter()
+            .flatten()
+            .flat_map(|group| back.groups[*group].changes.clone())
+            .collect();
+        assert_eq!(order, [ChangeNo(1), ChangeNo(2)]);
+    }
+
+    #[test]
+    fn many_circles_are_opened_in_a_blink() {
+        const COUNT: u32 = 50_000;
+        let pairs: Vec<u32> = (0..COUNT).map(|n| n ^ 1).collect();
+        let made = renamed(&pairs, true, None).unwrap();
+        assert_eq!(made.early.len(), COUNT as usize / 2);
+        assert_eq!(made.waves.len(), 3);
     }
 
     #[test]

@@ -153,7 +153,7 @@ fn whatever_names_a_replaced_thing_is_written_too() {
     let live = snapshot(&[("api/a1", r#"{"protocol":"WS"}"#), plan]);
     let decided = plan_of(&backup, &live, &PlanOptions::default()).unwrap();
     assert_eq!(decision(&decided, "api/a1"), Decision::Do(Action::Replace));
-    assert_eq!(decision(&decided, "plan/p"), Decision::Do(Action::Update));
+    assert_eq!(decision(&decided, "plan/p"), Decision::Do(Action::Replace));
     let skip = PlanOptions { only: vec!["api".parse().unwrap()], ..PlanOptions::default() };
     let decided = plan_of(&backup, &live, &skip).unwrap();
     let Decision::Blocked(why) = decision(&decided, "api/a1") else { panic!("{decided:?}") };
@@ -163,17 +163,43 @@ fn whatever_names_a_replaced_thing_is_written_too() {
 }
 
 #[test]
-fn a_replacement_that_takes_others_along_is_blocked() {
+fn what_a_replacement_takes_along_is_made_again() {
     let (route, path) = (("route/a1/r1", r#"{"path":"/a"}"#), ("path/p", r#"{"service":"s1"}"#));
     let things = |protocol: &str| {
         let document = format!(r#"{{"protocol":"{protocol}"}}"#);
         snapshot(&[("api/a1", &document), route, ("service/s1", &document), path])
     };
     let decided = plan_of(&things("a"), &things("b"), &PlanOptions::default()).unwrap();
+    for (at, pulled) in
+        [("api/a1", false), ("route/a1/r1", true), ("service/s1", false), ("path/p", true)]
+    {
+        let item = decided.items.iter().find(|item| item.key == key(at)).unwrap();
+        assert_eq!((&item.decision, item.pulled), (&Decision::Do(Action::Replace), pulled), "{at}");
+    }
+    assert_eq!((decided.summary.replace, decided.summary.unchanged), (4, 0));
+    let falls = |at: &str| {
+        let mut all = decided.changes.iter().zip(&decided.links);
+        all.find(|(change, _)| change.key == key(at)).unwrap().1.falls.clone()
+    };
+    assert_eq!(falls("route/a1/r1"), [key("api/a1")]);
+    assert_eq!(falls("path/p"), [key("service/s1")]);
+    assert!(falls("api/a1").is_empty() && falls("service/s1").is_empty());
+}
+
+#[test]
+fn a_replacement_that_takes_along_what_could_not_come_back_is_blocked() {
+    let (route, path) = (("route/a1/r1", r#"{"path":"/a"}"#), ("path/p", r#"{"service":"s1"}"#));
+    let document = |protocol: &str| format!(r#"{{"protocol":"{protocol}"}}"#);
+    let (a, b) = (document("a"), document("b"));
+    let backup = snapshot(&[("api/a1", &a), ("service/s1", &a)]);
+    // What the backup does not know is not deleted by the way.
+    let live = snapshot(&[("api/a1", &b), route, ("service/s1", &b), path]);
+    let decided = plan_of(&backup, &live, &PlanOptions::default()).unwrap();
     let Decision::Blocked(why) = decision(&decided, "api/a1") else { panic!("{decided:?}") };
     assert!(why.contains("route/a1/r1 would go with it"), "{why}");
     let Decision::Blocked(why) = decision(&decided, "service/s1") else { panic!("{decided:?}") };
     assert!(why.contains("path/p needs it"), "{why}");
+    assert!(decided.changes.is_empty());
 }
 
 #[test]

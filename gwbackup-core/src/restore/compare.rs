@@ -126,7 +126,8 @@ fn gone(world: &World, rolled_back: bool) -> BTreeSet<Key> {
                 .applied
                 .iter()
                 .filter_map(|no| material.changes.get(no))
-                .filter(|change| change.action == Action::Delete);
+                .filter(|change| change.action == Action::Delete)
+                .filter(|change| !material.came_back(change.no, &progress.applied));
             keys.extend(deleted.map(|change| change.target_key().clone()));
         }
         keys.retain(|key| !progress.is_made(key));

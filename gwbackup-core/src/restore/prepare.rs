@@ -18,7 +18,8 @@ use crate::crypt::uuid_v7;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Change, Description, Finding, IdMap, Key, Rules, Undo, Verdict};
 use crate::plan::{
-    Arranged, Decision, Draft, Head, Item, Links, PlanOptions, PlannedStep, Summary, draft,
+    Arranged, Decision, Draft, FieldChange, Head, Item, Links, PlanOptions, PlannedStep, Room,
+    Summary, draft, with_early,
 };
 use crate::source::Source;
 use crate::target::Target;
@@ -139,7 +140,7 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
     let safety = capture(vault, cx, &target, &description, &found.details).await?;
     let live = safety.view(vault).await?;
     let rules = Rules::new(Arc::clone(&description.schema));
-    let made = {
+    let mut made = {
         let (options, kept) = (options.clone(), kept.clone());
         let soft_deleted = safety.soft_deleted.clone();
         let (backup, live) = (Arc::clone(&backup), Arc::clone(&live));
@@ -147,14 +148,14 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
     };
     let changes: Vec<Change> = made.material.changes.values().cloned().collect();
     let arrange = |changes: &[Change]| target.arrange(&description, changes);
-    let arranged =
-        Arranged::new(changes.clone(), &made.links, &made.material.rules, arrange, false)?;
+    let arranged = Arranged::forward(changes.clone(), &made.links, &made.material.rules, arrange)?;
+    made.take_early(&arranged);
     let world = World::new(Arc::new(made.material), Progress::default());
     let numbers: Vec<_> = changes.iter().map(|change| change.no).collect();
     let states = world.around(&numbers, false);
     let mut findings = target.validate(cx, &description, &changes, &states).await?;
     findings.extend(made.findings);
-    let steps = steps(&arranged, &made.items);
+    let steps = steps(&arranged, &world, &made.items);
     let about = About::new(&point, &found.details, target.address(), &made.summary, &made.items);
     let is_blocked =
         |item: &Item| matches!(item.decision, Decision::Blocked(_) | Decision::Ambiguous(_));
@@ -200,6 +201,14 @@ struct Made {
     links: Vec<Links>,
     left_alone: BTreeSet<Key>,
     findings: Vec<Finding>,
+}
+
+impl Made {
+    /// Takes up what the arrangement does early.
+    fn take_early(&mut self, arranged: &Arranged) {
+        self.material.take_early(arranged);
+        self.links = with_early(std::mem::take(&mut self.links), &arranged.early);
+    }
 }
 
 fn material(
@@ -303,14 +312,23 @@ pub(crate) async fn capture(
 }
 
 /// The writes in order, as people read them.
-fn steps(arranged: &Arranged, items: &[Item]) -> Vec<PlannedStep> {
+fn steps(arranged: &Arranged, world: &World, items: &[Item]) -> Vec<PlannedStep> {
     let by_key: BTreeMap<&Key, &Item> = items.iter().map(|item| (&item.key, item)).collect();
-    let changes: BTreeMap<_, &Change> = arranged.changes.iter().map(|c| (c.no, c)).collect();
+    let early: BTreeMap<_, &Room> = arranged.early.iter().map(|e| (e.no, &e.what)).collect();
     let mut steps = Vec::with_capacity(arranged.changes.len());
     for (call, group) in (1..).zip(arranged.waves.iter().flatten()) {
         let Some(group) = arranged.groups.get(*group) else { continue };
-        for change in group.changes.iter().filter_map(|no| changes.get(no)) {
+        for change in group.changes.iter().filter_map(|no| world.asked(*no, false)) {
             let item = by_key.get(&change.key);
+            let fields = match early.get(&change.no) {
+                None => item.map(|item| item.fields.clone()).unwrap_or_default(),
+                Some(Room::Removal) => Vec::new(),
+                Some(Room::Rename(at)) => vec![FieldChange {
+                    at: at.clone(),
+                    from: None,
+                    to: Some("(temporary)".to_owned()),
+                }],
+            };
             let target = change.target_key();
             steps.push(PlannedStep {
                 n: u32::try_from(steps.len() + 1).unwrap_or(u32::MAX),
@@ -318,7 +336,7 @@ fn steps(arranged: &Arranged, items: &[Item]) -> Vec<PlannedStep> {
                 kind: target.kind.to_string(),
                 id: target.id.to_string(),
                 name: item.and_then(|item| item.name.clone()),
-                changes: item.map(|item| item.fields.clone()).unwrap_or_default(),
+                changes: fields,
                 undo: change.undo.clone(),
                 call,
             });
@@ -452,7 +470,7 @@ pub(crate) async fn resume(
     let live = vault.view(cx, known(begin.safety)?).await?;
     let description = target.describe(cx).await?;
     let rules = Rules::new(Arc::clone(&description.schema));
-    let made = {
+    let mut made = {
         let begin = begin.clone();
         blocking(move || {
             let soft_deleted = begin.soft_deleted.iter().cloned().collect();
@@ -460,7 +478,7 @@ pub(crate) async fn resume(
         })
         .await?
     };
-    let same = made.material.changes.values().eq(begin.arranged.changes.iter());
+    let same = made.material.changes.values().eq(begin.arranged.planned());
     if !same {
         return Err(Error::new(
             ErrorKind::Conflict,
@@ -469,6 +487,7 @@ pub(crate) async fn resume(
         .on(id)
         .help("use the version that began the run, or restore the safety backup"));
     }
+    made.take_early(&begin.arranged);
     let world = World::new(Arc::new(made.material), Progress::default());
     let (point, details) = (known(begin.backup)?, &found.details);
     let about = About::new(point, details, begin.target.clone(), &made.summary, &made.items);

@@ -229,10 +229,11 @@ impl Run {
             .filter_map(|no| self.links.get(usize::try_from(no.0).ok()?))
             .cloned()
             .collect();
-        let asked: Vec<Change> =
-            numbers.iter().filter_map(|no| self.world.asked(*no, true)).collect();
-        let arrange = |_: &[Change]| self.target.arrange(&self.description, &asked);
-        let arranged = Arranged::new(done, &links, &material.rules, arrange, true)?;
+        let arrange = |changes: &[Change]| {
+            let asked = changes.iter().filter_map(|change| self.world.asked(change.no, true));
+            self.target.arrange(&self.description, &asked.collect::<Vec<_>>())
+        };
+        let arranged = self.state.first.backward(done, &links, &material.rules, arrange)?;
         let record = Record::Turn { why: why.clone(), arranged: arranged.clone() };
         self.journal.write(cx, &record).await?;
         self.state.turn(why, arranged);
@@ -354,14 +355,28 @@ impl Run {
         self.world.advance(|progress| {
             for told in &result.changes {
                 if let Some(change) = material.changes.get(&told.no) {
-                    settle(progress, change, told, backwards);
+                    settle(progress, change, told, backwards, material.is_made(change));
                 }
             }
+            // What was not done may still be gone, with what took it along.
+            let begun = |told: &&ChangeResult| told.became != Became::NotDone;
+            let touched: Vec<ChangeNo> =
+                result.changes.iter().filter(begun).map(|told| told.no).collect();
+            let left = result.changes.iter().filter(|told| told.became == Became::NotDone);
+            let gone = left.filter(|told| !backwards && material.may_be_gone(told.no, &touched));
+            progress.doubtful.extend(gone.map(|told| told.no));
         });
     }
 }
 
-fn settle(progress: &mut Progress, change: &Change, told: &ChangeResult, backwards: bool) {
+/// `made`: the change makes its resource.
+fn settle(
+    progress: &mut Progress,
+    change: &Change,
+    told: &ChangeResult,
+    backwards: bool,
+    made: bool,
+) {
     progress.doubtful.remove(&told.no);
     match (told.became, backwards) {
         (Became::Unknown, _) => {
@@ -373,19 +388,20 @@ fn settle(progress: &mut Progress, change: &Change, told: &ChangeResult, backwar
         (Became::NotDone, _) => {}
         (Became::Done, false) => {
             progress.applied.insert(told.no);
-            let there = told.there.as_ref().or(change.there.as_ref()).unwrap_or(&change.key);
+            let before = change.there.as_ref().filter(|_| !made);
+            let there = told.there.as_ref().or(before).unwrap_or(&change.key);
             if *there != change.key || !told.handles.is_empty() {
                 progress.note_made(&change.key, made_at(there, told));
             }
         }
         (Became::Done, true) => {
             progress.applied.remove(&told.no);
-            if matches!(change.action, Action::Create | Action::Undelete) {
+            if made {
                 let made = progress.made().get(&change.key).map(|there| there.key.clone());
                 progress.unmade.insert(made.unwrap_or_else(|| change.key.clone()));
             }
             progress.note_unmade(&change.key);
-            let renewed = matches!(change.action, Action::Delete | Action::Replace);
+            let renewed = !made && matches!(change.action, Action::Delete | Action::Replace);
             if let (true, Some(key)) = (renewed, &told.there) {
                 progress.note_remade(change.target_key(), made_at(key, told));
             }

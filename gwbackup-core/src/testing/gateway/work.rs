@@ -345,7 +345,10 @@ impl<'a> Work<'a> {
         if let Some(live) = there.as_ref().filter(|_| !made)
             && self.same(live, &self.resolved(after).0)
         {
-            return Ok(self.outcome(change, live, Effect::AlreadyThere));
+            // Whatever names it in this step finds it under its old name.
+            let outcome = self.outcome(change, live, Effect::AlreadyThere);
+            self.made.insert(change.key.clone(), old);
+            return Ok(outcome);
         }
         match spec.replace {
             Replace::Never => {
@@ -367,6 +370,11 @@ impl<'a> Work<'a> {
                 Ok(outcome)
             }
             Replace::DeleteFirst if made => self.create(change, after).await,
+            Replace::DeleteFirst if there.is_none() => {
+                // It went along with its parent, and may have come again with that.
+                let anew = Change { action: Action::Create, there: None, ..change.clone() };
+                self.create(&anew, after).await
+            }
             Replace::DeleteFirst => {
                 if there.is_some() {
                     match settle(self.gateway.0.vendor.delete(&old).await)? {

@@ -1,0 +1,214 @@
+//! Changes, groups and their order: what a run needs of a plan.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::decide::Links;
+use super::order::{Order, Stuck, owners};
+use crate::error::Result;
+use crate::model::{Action, Change, ChangeNo, Group, Id, Key, Rules, Undo};
+
+/// Changes, groups and their order.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Arranged {
+    /// By their numbers; the early ones come last.
+    pub(crate) changes: Vec<Change>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) waves: Vec<Vec<usize>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) early: Vec<Early>,
+}
+
+/// A write ahead of its time: it makes room for a later change of the same resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Early {
+    /// Its own number.
+    pub(crate) no: ChangeNo,
+    /// The later change.
+    pub(crate) of: ChangeNo,
+    pub(crate) what: Room,
+}
+
+/// How room is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Room {
+    /// The resource goes, since it would go along with one that is replaced.
+    Removal,
+    /// The text at this pointer becomes one that nobody else has, since somebody waits for it who is
+    /// waited for.
+    Rename(String),
+}
+
+impl Arranged {
+    /// Asks the target to cut, adds what must be done early, and orders. `Invalid` when the groups do
+    /// not hold each change exactly once, `Refused` when no order exists.
+    pub(crate) fn forward(
+        changes: Vec<Change>,
+        links: &[Links],
+        rules: &Rules,
+        arrange: impl Fn(&[Change]) -> Vec<Group>,
+    ) -> Result<Self> {
+        if changes.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut made = Self { groups: arrange(&changes), changes, ..Self::default() };
+        let removals = made.removals(links)?;
+        made.add(removals, &arrange);
+        let links = with_early(links.to_vec(), &made.early);
+        let mut order = Order::new(&made, &links, rules, false)?;
+        while let Err(Stuck) = order.run(&mut made.waves) {
+            let renames = order.renames(&made, &links)?;
+            let first = made.groups.len();
+            let holders: Vec<ChangeNo> = renames.iter().map(|(of, _)| *of).collect();
+            made.add(renames, &arrange);
+            owners(&made.changes, &made.groups)?;
+            made.waves.extend(by_lane(&made.groups, first));
+            order.release(&holders);
+        }
+        Ok(made)
+    }
+
+    /// The way back of what was done: `done` of the first arrangement, in any order, with its links.
+    pub(crate) fn backward(
+        &self,
+        done: Vec<Change>,
+        links: &[Links],
+        rules: &Rules,
+        arrange: impl Fn(&[Change]) -> Vec<Group>,
+    ) -> Result<Self> {
+        let early: BTreeSet<ChangeNo> = self.early.iter().map(|early| early.no).collect();
+        // A target sees a resource once in what it cuts.
+        let (ahead, main): (Vec<Change>, Vec<Change>) =
+            done.iter().cloned().partition(|change| early.contains(&change.no));
+        let cut = |part: &[Change]| if part.is_empty() { Vec::new() } else { arrange(part) };
+        let mut groups = cut(&main);
+        groups.extend(cut(&ahead));
+        let early = self.early.clone();
+        let mut made = Self { changes: done, groups, waves: Vec::new(), early };
+        let mut waves = Vec::new();
+        let mut order = Order::new(&made, links, rules, true)?;
+        if order.run(&mut waves).is_err() {
+            return Err(order.cycle(&made));
+        }
+        made.waves = waves;
+        Ok(made)
+    }
+
+    /// The changes of the plan, without the early writes. Of an arrangement that goes forward.
+    pub(crate) fn planned(&self) -> &[Change] {
+        let count = self.changes.len().saturating_sub(self.early.len());
+        self.changes.get(..count).unwrap_or_default()
+    }
+
+    /// The early writes. Of an arrangement that goes forward.
+    pub(crate) fn ahead(&self) -> &[Change] {
+        self.changes.get(self.planned().len()..).unwrap_or_default()
+    }
+
+    /// Changes whose resource would go along with one that another call replaces.
+    fn removals(&self, links: &[Links]) -> Result<Vec<(ChangeNo, Room)>> {
+        let group_of = owners(&self.changes, &self.groups)?;
+        let replaced: HashMap<&Key, ChangeNo> = self
+            .changes
+            .iter()
+            .filter(|change| change.action == Action::Replace)
+            .map(|change| (change.target_key(), change.no))
+            .collect();
+        let apart = |change: &Change, with: &Key| {
+            let other = replaced.get(with).and_then(|no| group_of.get(no));
+            other.is_some() && other != group_of.get(&change.no)
+        };
+        let changes = self.changes.iter().zip(links);
+        let going = changes.filter(|(change, links)| links.falls.iter().any(|k| apart(change, k)));
+        Ok(going.map(|(change, _)| (change.no, Room::Removal)).collect())
+    }
+
+    /// Adds early writes, cut by themselves: a target sees a resource once in what it cuts.
+    fn add(&mut self, early: Vec<(ChangeNo, Room)>, arrange: impl Fn(&[Change]) -> Vec<Group>) {
+        let by_no: HashMap<ChangeNo, &Change> = self.changes.iter().map(|c| (c.no, c)).collect();
+        let mut new = Vec::new();
+        for ((of, what), n) in early.into_iter().zip(self.changes.len()..) {
+            let Some(change) = by_no.get(&of) else { continue };
+            let no = ChangeNo(u32::try_from(n).unwrap_or(u32::MAX));
+            new.push((Early { no, of, what: what.clone() }, write(change, no, &what)));
+        }
+        if new.is_empty() {
+            return;
+        }
+        let (early, changes): (Vec<Early>, Vec<Change>) = new.into_iter().unzip();
+        self.groups.extend(arrange(&changes));
+        self.changes.extend(changes);
+        self.early.extend(early);
+    }
+
+    /// How long the writing takes, with so many calls at one time.
+    pub(crate) fn estimate(&self, parallel: u16) -> Duration {
+        let parallel = u32::from(parallel.max(1));
+        let wave = |wave: &Vec<usize>| {
+            let times = wave.iter().filter_map(|n| self.groups.get(*n)).map(|g| g.estimate);
+            let longest = times.clone().max().unwrap_or_default();
+            longest.max(times.sum::<Duration>() / parallel)
+        };
+        self.waves.iter().map(wave).sum()
+    }
+}
+
+/// The early write of a change.
+fn write(change: &Change, no: ChangeNo, what: &Room) -> Change {
+    let there = change.there.clone();
+    match what {
+        Room::Removal => Change {
+            no,
+            key: change.target_key().clone(),
+            there: None,
+            parent: change.parent.as_ref().and_then(|parent| parent_there(change, parent)),
+            action: Action::Delete,
+            ..change.clone()
+        },
+        Room::Rename(_) => Change { no, there, undo: Undo::Exact, ..change.clone() },
+    }
+}
+
+/// The parent's key in the target, before the run: its id ends where the resource's own part begins.
+fn parent_there(change: &Change, parent: &Key) -> Option<Key> {
+    let own = change.key.id.as_str().get(parent.id.as_str().len()..)?.matches('/').count();
+    let mut id = change.target_key().id.as_str();
+    for _ in 0..own {
+        id = id.rsplit_once('/')?.0;
+    }
+    Some(Key::new(parent.kind.clone(), Id::new(id).ok()?))
+}
+
+/// The links of all changes: those of the early ones follow from those of the later.
+pub(crate) fn with_early(mut links: Vec<Links>, early: &[Early]) -> Vec<Links> {
+    for early in early {
+        let of = usize::try_from(early.of.0).ok().and_then(|of| links.get_mut(of));
+        let holds = match (of, &early.what) {
+            // What the old one needs may go once it is gone.
+            (Some(of), Room::Removal) => std::mem::take(&mut of.holds),
+            _ => Vec::new(),
+        };
+        links.push(Links { holds, ..Links::default() });
+    }
+    links
+}
+
+/// The groups from `first` on, which wait for nothing, in as few waves as their lanes allow.
+fn by_lane(groups: &[Group], first: usize) -> Vec<Vec<usize>> {
+    let mut waves: Vec<Vec<usize>> = Vec::new();
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for (n, group) in groups.iter().enumerate().skip(first) {
+        let turn = group.lane.as_deref().map_or(0, |lane| {
+            let count = seen.entry(lane).or_default();
+            std::mem::replace(count, *count + 1)
+        });
+        if waves.len() <= turn {
+            waves.resize_with(turn + 1, Vec::new);
+        }
+        waves[turn].push(n);
+    }
+    waves
+}
