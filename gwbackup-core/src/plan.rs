@@ -2,6 +2,7 @@
 
 mod arranged;
 mod decide;
+mod dependency;
 mod diff;
 mod index;
 mod join;
@@ -13,20 +14,22 @@ mod select;
 mod tests;
 mod translate;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::{Action, Finding, IdMap, Key, Rules, Snapshot, Undo, Verdict};
+use crate::mapping::Mapping;
+use crate::model::{Action, IdMap, Key, Rules, Snapshot, Undo};
 
+pub use dependency::{Dependency, Presence};
 pub use diff::{FieldChange, MASK};
 pub use select::Selector;
 
 pub(crate) use arranged::{Arranged, Early, Room, with_early};
 pub(crate) use decide::{Decided, Links, is_assigned_by_server};
-pub(crate) use diff::{field_changes, secret_pointers};
+pub(crate) use diff::{field_changes, secret_pointers, unseen};
 pub(crate) use index::{Head, Index};
 pub(crate) use join::Join;
 pub(crate) use matching::{Matching, PlannedPlaces, Sides, match_pass, moved_under};
@@ -63,9 +66,12 @@ pub struct PlanOptions {
     pub prune_limit: u8,
     /// Only these, and what they need. Empty: everything.
     pub only: Vec<Selector>,
-    /// Identities that the user knows: key in the backup, key in the target.
-    #[serde(with = "crate::model::pairs")]
-    pub ids: BTreeMap<Key, Key>,
+    /// What things and texts of the backup are called in the target.
+    #[serde(default, skip_serializing_if = "Mapping::is_empty")]
+    pub mapping: Mapping,
+    /// Whether secrets are supplied: then one that is missing stops the restore.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub supply: bool,
     /// The moment that it is made for, in seconds since 1970: what has ended by itself by then is not
     /// made. By default the present one.
     #[serde(default)]
@@ -80,7 +86,8 @@ impl Default for PlanOptions {
             prune: false,
             prune_limit: 20,
             only: Vec::new(),
-            ids: BTreeMap::new(),
+            mapping: Mapping::new(),
+            supply: false,
             at: None,
         }
     }
@@ -219,26 +226,17 @@ pub(crate) fn draft(
     let actual = Arc::new(Index::build(live, rules)?);
     let selected = select::closure(&options.only, rules, backup, &desired)?;
     let sides = Sides { rules, desired: &desired, actual: &actual, backup, live };
-    let matching = match_pass(&sides, &options.ids, kept, options.existing == Existing::Adopt)?;
+    let matching = match_pass(
+        &sides,
+        options.mapping.identities(),
+        kept,
+        options.existing == Existing::Adopt,
+    )?;
     let all =
         decide::Decider::new(sides, &matching, options, selected.as_ref(), soft_deleted, ours);
     let decided = all.run()?;
     let selected = selected.map(|selected| selected.keys).unwrap_or_default();
     Ok(Draft { decided, desired, actual, matching, selected })
-}
-
-impl Draft {
-    /// What a person should look at before the restore.
-    pub(crate) fn findings(&self) -> Vec<Finding> {
-        let outside = self.decided.outside.iter().map(|((class, value), count)| {
-            let detail = format!(
-                "{class}: named by {count} of the resources to write, and outside the gateway: see \
-                 that it exists there"
-            );
-            Finding::new(value, Verdict::Warning, detail)
-        });
-        outside.collect()
-    }
 }
 
 /// One write, for people and scripts.

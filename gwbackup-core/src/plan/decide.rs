@@ -2,12 +2,14 @@
 
 mod family;
 mod names;
+mod outside;
 mod stranded;
 mod surplus;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::diff::{FieldChange, MASK, field_changes, secret_pointers};
+use super::dependency::Outside;
+use super::diff::{FieldChange, MASK, field_changes, secret_pointers, unseen};
 use super::index::{Head, Index};
 use super::join::Join;
 use super::matching::{Matching, PlannedPlaces, Sides};
@@ -18,7 +20,7 @@ use super::{Decision, Existing, Item, PlanOptions, Summary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     Absence, Action, Change, ChangeNo, Gap, HandleName, Key, Kind, KindSpec, Member, Place,
-    Replace, Resource, Restore, Role, Says, To, Undo, absent_places,
+    Replace, Resource, Restore, Role, Says, To, Undo,
 };
 
 /// All decisions of a plan.
@@ -28,8 +30,8 @@ pub(crate) struct Decided {
     pub(crate) changes: Vec<Change>,
     pub(crate) links: Vec<Links>,
     pub(crate) summary: Summary,
-    /// What the written resources name outside the gateway (class and value), and how many do.
-    pub(crate) outside: BTreeMap<(String, String), u64>,
+    /// What the written resources name outside the gateway.
+    pub(crate) outside: Outside,
 }
 
 impl Decided {
@@ -245,7 +247,9 @@ impl<'a> Decider<'a> {
             Decision::Do(_) if self.options.at.is_some_and(ended) => {
                 Decision::Skipped("it has ended by itself since the backup".to_owned())
             }
-            Decision::Do(_) => self.dangling(resource).unwrap_or(decision),
+            Decision::Do(_) => {
+                self.dangling(resource).or_else(|| self.unmapped(resource)).unwrap_or(decision)
+            }
             other => other,
         };
         if let Decision::Do(action) = decision {
@@ -319,15 +323,17 @@ impl<'a> Decider<'a> {
             ));
         }
         let mut absent = absences(resource);
-        if let Some((at, _)) = absent.clone().find(|(_, why)| *why == Absence::Unreadable) {
-            let why = format!("the value at {at} was never readable: make it by hand");
+        let never = absent.clone().find(|(_, why)| *why == Absence::Unreadable);
+        if let Some((at, _)) = never.filter(|_| !self.options.supply) {
+            let why = format!(
+                "the value at {at} was never readable: supply the secret {key}#{at}, or make it by hand"
+            );
             return Err(Decision::CannotRestore(why));
         }
         if let Some((at, why)) = absent.find(|(_, why)| *why != Absence::Sealed) {
-            return Err(Decision::Blocked(format!(
-                "the value at {at} is {}: supply it",
-                word(why)
-            )));
+            let why = word(why);
+            let why = format!("the value at {at} is {why}: supply the secret {key}#{at}");
+            return Err(Decision::Blocked(why));
         }
         if let Some((_, why)) = self.unsendable(resource).into_iter().next() {
             return Err(Decision::CannotRestore(why));
@@ -352,11 +358,11 @@ impl<'a> Decider<'a> {
         if same_bytes && !moved {
             return Ok(Some(Decision::Unchanged));
         }
-        let absent: Vec<String> =
-            absent_places(resource).chain(absent_places(actual)).map(str::to_owned).collect();
-        let wanted = ours.comparable(resource, &absent)?;
-        let found = theirs.comparable(actual, &absent)?;
-        if wanted == found && resource.attachments == actual.attachments {
+        let unseen = unseen(self.sides.rules, self.sides.backup, resource, actual);
+        let wanted = ours.comparable(resource, &unseen.places)?;
+        let found = theirs.comparable(actual, &unseen.places)?;
+        let same = wanted == found && resource.attachments == actual.attachments;
+        if same && unseen.supplied.is_empty() {
             return Ok(Some(Decision::Unchanged));
         }
         *fields = field_changes(
@@ -364,6 +370,10 @@ impl<'a> Decider<'a> {
             &wanted,
             &secret_pointers(self.sides.rules, [(resource, &wanted), (actual, &found)]),
         );
+        // What cannot be compared, and was supplied all the same, is to be written.
+        let mask = Some(MASK.to_owned());
+        let to_write = unseen.supplied.into_iter();
+        fields.extend(to_write.map(|at| FieldChange { at, from: mask.clone(), to: mask.clone() }));
         if let Some(owner) = &resource.owner {
             return Ok(Some(Decision::Skipped(format!("made and kept by {owner}"))));
         }
@@ -421,7 +431,9 @@ impl<'a> Decider<'a> {
     /// Places whose values must not be written, with the reason.
     fn unsendable(&self, resource: &Resource) -> Vec<(String, String)> {
         let Sides { rules, desired, .. } = self.sides;
-        let unreadable = rules.unreadable(resource).into_iter().map(|at| {
+        let supplied = |at: &String| self.sides.backup.is_supplied(&resource.key, at);
+        let unreadable = rules.unreadable(resource).into_iter().filter(|at| !supplied(at));
+        let unreadable = unreadable.map(|at| {
             let why = format!("the value at {at} cannot be sent back: make it by hand");
             (at, why)
         });
@@ -477,26 +489,6 @@ impl<'a> Decider<'a> {
             },
             links,
         );
-    }
-
-    fn note_outside(&mut self, resource: &Resource) {
-        let references = self.sides.rules.references(resource);
-        let document = &resource.document;
-        let secret =
-            secret_pointers(self.sides.rules, [(resource, document), (resource, document)]);
-        let named: BTreeSet<(String, String)> = references
-            .into_iter()
-            .filter_map(|reference| match reference.to {
-                To::External { class, value } => {
-                    let hidden = secret.contains(&reference.at.pointer);
-                    Some((class, if hidden { MASK.to_owned() } else { value }))
-                }
-                _ => None,
-            })
-            .collect();
-        for outside in named {
-            *self.decided.outside.entry(outside).or_default() += 1;
-        }
     }
 
     fn push(&mut self, mut change: Change, links: Links) {

@@ -128,7 +128,7 @@ impl Ready {
             return self.nothing_to_do(cx, options, partial, started).await;
         }
         self.unmoved(cx).await?;
-        let (mut run, begin, rest) = self.into_run(cx)?;
+        let (mut run, begin, rest) = self.into_run(cx).await?;
         let facts = EndFacts {
             run: run.id,
             source: rest.plan.source.clone(),
