@@ -9,12 +9,13 @@ mod join;
 mod matching;
 mod object;
 mod order;
+mod policies;
 mod select;
 #[cfg(test)]
 mod tests;
 mod translate;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,7 @@ pub(crate) use diff::{field_changes, secret_pointers, unseen};
 pub(crate) use index::{Head, Index};
 pub(crate) use join::Join;
 pub(crate) use matching::{Matching, PlannedPlaces, Sides, match_pass, moved_under};
+pub(crate) use policies::Policies;
 pub(crate) use select::{glob, label};
 pub(crate) use translate::{InPlace, Located, Places, Translator};
 
@@ -60,6 +62,9 @@ pub enum Existing {
 pub struct PlanOptions {
     /// What happens to a resource that exists and differs.
     pub existing: Existing,
+    /// The same for single kinds, by name or alias.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<String, Existing>,
     /// Whether the target's resources that the backup does not know are deleted.
     pub prune: bool,
     /// Most deletions by `prune`, in percent of the target's resources.
@@ -83,6 +88,7 @@ impl Default for PlanOptions {
     fn default() -> Self {
         Self {
             existing: Existing::Update,
+            policies: BTreeMap::new(),
             prune: false,
             prune_limit: 20,
             only: Vec::new(),
@@ -226,14 +232,10 @@ pub(crate) fn draft(
     let actual = Arc::new(Index::build(live, rules)?);
     let selected = select::closure(&options.only, rules, backup, &desired)?;
     let sides = Sides { rules, desired: &desired, actual: &actual, backup, live };
-    let matching = match_pass(
-        &sides,
-        options.mapping.identities(),
-        kept,
-        options.existing == Existing::Adopt,
-    )?;
-    let all =
-        decide::Decider::new(sides, &matching, options, selected.as_ref(), soft_deleted, ours);
+    let policies = Policies::new(options, rules)?;
+    let matching = match_pass(&sides, options.mapping.identities(), kept, &policies)?;
+    let known = decide::Known { selected: selected.as_ref(), soft_deleted, ours };
+    let all = decide::Decider::new(sides, &matching, options, &policies, known);
     let decided = all.run()?;
     let selected = selected.map(|selected| selected.keys).unwrap_or_default();
     Ok(Draft { decided, desired, actual, matching, selected })

@@ -5,6 +5,7 @@
 //! have been, is swapped, arranged again and applied.
 
 mod apply;
+mod approval;
 mod compare;
 mod dependencies;
 mod desired;
@@ -16,6 +17,7 @@ mod supply;
 mod world;
 
 pub use apply::{ApplyOptions, RunReport};
+pub use approval::{Act, Answer, Approval, Authorizer, FourEyes, Request};
 pub use compare::{Comparison, Deviation};
 pub use dependencies::DependencyProbe;
 pub use journal::RunStatus;
@@ -23,4 +25,5 @@ pub use prepare::Plan;
 pub use supply::SecretProvider;
 
 pub(crate) use apply::carry_on;
+pub(crate) use approval::approve;
 pub(crate) use prepare::{About, EndFacts, Order, Ready, prepare, resume};

@@ -14,6 +14,7 @@ use super::index::{Head, Index};
 use super::join::Join;
 use super::matching::{Matching, PlannedPlaces, Sides};
 use super::object::object;
+use super::policies::Policies;
 use super::select::{Selected, label};
 use super::translate::Translator;
 use super::{Decision, Existing, Item, PlanOptions, Summary};
@@ -62,13 +63,22 @@ pub(crate) struct Links {
     pub(crate) falls: Vec<Key>,
 }
 
+/// What else is known when a plan is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) selected: Option<&'a Selected>,
+    pub(super) soft_deleted: &'a BTreeSet<Key>,
+    /// Newcomers that our own steps made: they may go without `prune`.
+    pub(super) ours: &'a BTreeSet<Key>,
+}
+
 pub(crate) struct Decider<'a> {
     sides: Sides<'a>,
     matching: &'a Matching,
     options: &'a PlanOptions,
+    policies: &'a Policies,
     selected: Option<&'a Selected>,
     soft_deleted: &'a BTreeSet<Key>,
-    /// Newcomers that our own steps made: they may go without `prune`.
     ours: &'a BTreeSet<Key>,
     /// Whether equal text may mean another thing: a key or the gateway's own name changed, or
     /// something that the server names will be made.
@@ -81,20 +91,20 @@ impl<'a> Decider<'a> {
         sides: Sides<'a>,
         matching: &'a Matching,
         options: &'a PlanOptions,
-        selected: Option<&'a Selected>,
-        soft_deleted: &'a BTreeSet<Key>,
-        ours: &'a BTreeSet<Key>,
+        policies: &'a Policies,
+        known: Known<'a>,
     ) -> Self {
+        let Known { selected, soft_deleted, ours } = known;
         let named_by_server = |head: Head<'_>| {
             !matching.is_matched(head)
                 && sides.rules.spec(head.kind()).is_some_and(is_assigned_by_server)
         };
-        let moved = matching.rekeyed()
+        let moved = matching.rekeyed() > 0
             || sides.desired.gateway != sides.actual.gateway
             || sides.desired.heads().any(named_by_server);
         let mut decided = Decided::default();
-        decided.summary.adopt = matching.adopted;
-        Self { sides, matching, options, selected, soft_deleted, ours, moved, decided }
+        decided.summary.adopt = matching.rekeyed() as u64;
+        Self { sides, matching, options, policies, selected, soft_deleted, ours, moved, decided }
     }
 
     /// Decides on every resource of both sides.
@@ -140,7 +150,7 @@ impl<'a> Decider<'a> {
         }
         let may_be = |head: &Head<'_>| {
             let spec = sides.rules.spec(head.kind()).filter(|_| self.matching.is_matched(*head));
-            spec.is_some_and(|spec| self.may_replace(spec))
+            spec.is_some_and(|spec| self.may_replace(head.kind(), spec))
                 && self.selected.is_none_or(|s| s.keys.contains(&head.key()))
         };
         let mut open: Vec<Head<'_>> = sides.desired.heads().filter(may_be).collect();
@@ -190,8 +200,8 @@ impl<'a> Decider<'a> {
     }
 
     /// Whether a difference can become a replacement.
-    fn may_replace(&self, spec: &KindSpec) -> bool {
-        self.options.existing == Existing::Replace
+    fn may_replace(&self, kind: &Kind, spec: &KindSpec) -> bool {
+        self.policies.of(kind) == Existing::Replace
             || !spec.verbs.update
             || spec.members.iter().any(|member| member.is == Member::Immutable)
     }
@@ -377,7 +387,7 @@ impl<'a> Decider<'a> {
         if let Some(owner) = &resource.owner {
             return Ok(Some(Decision::Skipped(format!("made and kept by {owner}"))));
         }
-        Ok(match self.options.existing {
+        Ok(match self.policies.of(&resource.key.kind) {
             Existing::Skip => Some(Decision::Skipped("it exists".to_owned())),
             Existing::Fail => Some(Decision::Blocked("it exists and differs".to_owned())),
             _ => None,
@@ -408,7 +418,8 @@ impl<'a> Decider<'a> {
             return Err(Decision::CannotRestore(unsendable.swap_remove(n).1));
         }
         let immutable = hit(|m| *m == Member::Immutable);
-        if immutable.is_none() && spec.verbs.update && self.options.existing != Existing::Replace {
+        let replaces = self.policies.of(&resource.key.kind) == Existing::Replace;
+        if immutable.is_none() && spec.verbs.update && !replaces {
             return Ok(Action::Update);
         }
         let can_replace = spec.verbs.create && spec.verbs.delete && spec.replace != Replace::Never;

@@ -14,7 +14,9 @@ use crate::mapping::Mapping;
 use crate::model::{IdMap, Key};
 use crate::plan::{Existing, PlanOptions, Selector};
 use crate::report::RestoreReport;
-use crate::restore::{self, ApplyOptions, DependencyProbe, Order, Plan, Ready, SecretProvider};
+use crate::restore::{
+    self, ApplyOptions, Approval, DependencyProbe, Order, Plan, Ready, SecretProvider,
+};
 use crate::source::Source;
 use crate::target::{Check, Target};
 use crate::verify::{self, Depth, VerifyReport};
@@ -37,6 +39,12 @@ impl Repository {
         let options = PlanOptions::default();
         let (probes, secrets) = (Vec::new(), None);
         RestoreBuilder { repository, backup, target, options, probes, secrets }
+    }
+
+    /// Writes into the log that the context's actor has looked at a plan and approved it: exactly this
+    /// plan, for exactly the state that it was made for.
+    pub async fn approve(&self, cx: &Context, plan: &Plan) -> Result<Approval> {
+        restore::approve(&self.vault, cx, plan).await
     }
 
     /// Goes on with a run, in the direction in which it stopped. `Refused` for one that is over;
@@ -222,6 +230,12 @@ impl RestoreBuilder {
     /// What happens to resources that exist and differ.
     pub fn existing(mut self, policy: Existing) -> Self {
         self.options.existing = policy;
+        self
+    }
+
+    /// The same for one kind, by its name or one of its aliases (may be said again).
+    pub fn existing_of(mut self, kind: impl Into<String>, policy: Existing) -> Self {
+        self.options.policies.insert(kind.into(), policy);
         self
     }
 

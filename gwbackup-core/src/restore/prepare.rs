@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::dependencies::{DependencyProbe, check};
 use super::desired::Desired;
@@ -17,7 +18,7 @@ use crate::backup::{self, BackupOptions, Prepared, Task};
 use crate::catalog::{EventDraft, EventKind, EventOutcome, RecoveryPoint, State as BackupState};
 use crate::clock::rfc3339;
 use crate::context::Context;
-use crate::crypt::uuid_v7;
+use crate::crypt::{hex, uuid_v7};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::RuleUse;
 use crate::model::{Change, Description, Finding, IdMap, Key, Rules, Supplied, Undo, Verdict};
@@ -80,6 +81,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A digest of what it would do to which state: whoever approves it approves exactly this.
+    /// `Invalid` when the plan cannot be written as JSON.
+    pub fn digest(&self) -> Result<String> {
+        let parts = (
+            (&self.schema, self.backup, &self.backup_digest),
+            (&self.target, &self.target_digest),
+            (&self.options, &self.supplied, &self.steps),
+        );
+        let bytes = serde_json::to_vec(&parts)
+            .map_err(|_| Error::invalid("the plan cannot be written as JSON"))?;
+        Ok(hex::encode(&Sha256::digest(bytes)))
+    }
+
     /// Whether it writes nothing.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
