@@ -69,6 +69,7 @@ pub mod crypt;
 pub mod drift;
 pub mod error;
 pub mod jsonl;
+pub mod mapping;
 pub mod model;
 pub mod observe;
 pub mod plan;

@@ -54,6 +54,9 @@ pub struct RestoreReport {
     pub source: String,
     /// The gateway that was written.
     pub target: String,
+    /// Why the gateway could be written, where somebody had to be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<String>,
     /// What the plan decided.
     pub summary: Summary,
     /// Resources that the plan left, with the reason.
@@ -97,6 +100,7 @@ impl RestoreReport {
             applied: run.applied,
             compare: run.compare.clone(),
             checks: run.checks.clone(),
+            allowed: run.allowed.clone(),
             failures: run.failures.clone(),
             newcomers: run.newcomers.clone(),
             safety: run.safety,
@@ -197,6 +201,7 @@ impl RestoreReport {
         row(out, "Gateway in the backup", &self.source)?;
         row(out, "Gateway written", &self.target)?;
         row(out, "Run", &text_of(self.run))?;
+        row(out, "Allowed", self.allowed.as_deref().unwrap_or_default())?;
         row(out, "Run ended", &format!("{:?}", self.status))?;
         row(out, "Safety backup", &text_of(self.safety))?;
         row(out, "Began", &rfc3339(self.started_at))?;

@@ -2,6 +2,7 @@
 //!
 //! Everything that backs up, verifies or restores works on a [`Vault`].
 
+mod confidential;
 mod create;
 mod heal;
 pub(crate) mod keys;
@@ -20,6 +21,7 @@ use crate::crypt::{DataKey, KeyProvider, Signer, SmallSeal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::Sink;
 
+pub(crate) use confidential::Confidential;
 pub use create::Created;
 pub(crate) use create::NewRepository;
 pub(crate) use create::stamp;

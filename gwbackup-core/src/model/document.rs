@@ -57,6 +57,11 @@ impl Document {
         self.get(pointer).filter(|token| token.starts_with('"')).map(decode)
     }
 
+    /// The text that stands at a place: decoded, and of a range its bytes alone.
+    pub(crate) fn text_at(&self, place: &Place) -> Option<String> {
+        place::text_at(&self.0, place)
+    }
+
     /// The document as a value; numbers that no Rust number holds lose digits.
     pub fn to_value(&self) -> serde_json::Value {
         serde_json::from_str(&self.0).unwrap_or_default()

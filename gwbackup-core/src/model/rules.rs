@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::canonical::decode;
 use super::document::Document;
 use super::key::{HandleName, Handles, Key, Kind};
+use super::outside::{self, Named};
 use super::place::{Coding, Part, Place, removal, text_of};
 use super::resource::{Mark, Reference, Resource, Says, To};
 use super::scan::{self, Edit, Hit, Matcher, segments};
@@ -38,6 +39,7 @@ struct Compiled {
     volatile: Matcher,
     /// Canonical texts of the members' defaults.
     defaults: Vec<Option<String>>,
+    outside: Vec<outside::Compiled>,
 }
 
 impl Compiled {
@@ -67,6 +69,7 @@ impl Compiled {
                     _ => None,
                 })
                 .collect(),
+            outside: spec.outside.iter().map(outside::Compiled::new).collect(),
             spec: spec.clone(),
         }
     }
@@ -191,6 +194,22 @@ impl Rules {
         if let Some(text) = &self.0.schema.text {
             found.extend(text.references(resource));
         }
+        found
+    }
+
+    /// Everything outside the gateway that a resource names: by the table, then by the text scan.
+    pub(crate) fn outside(&self, resource: &Resource) -> Vec<Named> {
+        let mut found = Vec::new();
+        if let Some(compiled) = self.compiled(&resource.key.kind) {
+            compiled.outside.iter().for_each(|row| row.find(resource, &mut found));
+        }
+        let scanned = self.0.schema.text.iter().flat_map(|text| text.references(resource));
+        found.extend(scanned.filter_map(|reference| match reference.to {
+            To::External { class, value: name } => {
+                Some(Named { class, at: reference.at.pointer, name, handles: Handles::new() })
+            }
+            _ => None,
+        }));
         found
     }
 

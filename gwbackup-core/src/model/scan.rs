@@ -208,7 +208,7 @@ fn skip(bytes: &[u8], at: usize) -> usize {
     }
 }
 
-fn skip_string(bytes: &[u8], at: usize) -> usize {
+pub(super) fn skip_string(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     loop {
         at = plain_end(bytes, at);
@@ -233,6 +233,42 @@ pub(crate) fn push_segment(pointer: &mut String, segment: &str) {
         pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
     } else {
         pointer.push_str(segment);
+    }
+}
+
+/// The JSON pointer to the value (or to the member whose name is) at this place of canonical text.
+pub(crate) fn pointer_at(text: &str, place: usize) -> String {
+    let bytes = text.as_bytes();
+    let mut pointer = String::new();
+    let mut at = 0;
+    loop {
+        let (array, mut next, mut index) = (bytes.get(at) == Some(&b'['), at + 1, 0_usize);
+        if !array && bytes.get(at) != Some(&b'{') {
+            return pointer;
+        }
+        let found = loop {
+            let name = next..if array { next } else { skip_string(bytes, next) };
+            let value = if array { next } else { name.end + 1 };
+            let end = skip(bytes, value);
+            if place < end {
+                break Some((name, value)).filter(|_| place >= next);
+            }
+            if bytes.get(end) != Some(&b',') {
+                break None;
+            }
+            next = end + 1;
+            index += 1;
+        };
+        let Some((name, value)) = found else { return pointer };
+        if array {
+            push_segment(&mut pointer, &index.to_string());
+        } else {
+            push_segment(&mut pointer, &decode(text.get(name.clone()).unwrap_or_default()));
+        }
+        if place < value {
+            return pointer;
+        }
+        at = value;
     }
 }
 
@@ -376,6 +412,22 @@ mod tests {
             }
             assert_eq!(text, wanted.to_string());
         }
+    }
+
+    #[test]
+    fn each_place_has_its_pointer() {
+        for (what, pointer) in [
+            ("\"a/b\"", "/a~1b"),
+            ("1,", "/a~1b"),
+            ("\"]\"", "/list/0/x"),
+            ("2}", "/list/1/x/y"),
+            ("3]", "/list/2"),
+            ("\"\\\"}\"", "/o/x"),
+        ] {
+            assert_eq!(pointer_at(TEXT, TEXT.find(what).unwrap()), pointer, "{what}");
+        }
+        assert_eq!(pointer_at("\"x\"", 0), "");
+        assert_eq!(pointer_at("{}", 0), "");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::Existing;
 use super::index::{Head, Index, is_assigned, is_in_scope};
+use super::policies::Policies;
 use super::translate::{InPlace, Located, Places, Translator};
 use crate::crypt::Fingerprint;
 use crate::error::{Error, Result};
@@ -31,8 +33,6 @@ pub(crate) struct Matching {
     pub(crate) ambiguous: BTreeMap<Key, Vec<Key>>,
     /// All of the target that an ambiguous one fits.
     contested: HashSet<u32>,
-    /// How many were taken by a name that is not unique.
-    pub(crate) adopted: u64,
 }
 
 impl Matching {
@@ -45,7 +45,6 @@ impl Matching {
             rekeyed: 0,
             ambiguous: BTreeMap::new(),
             contested: HashSet::new(),
-            adopted: 0,
         }
     }
 
@@ -88,9 +87,9 @@ impl Matching {
         self.contested.extend(fits.iter().map(|head| head.no()));
     }
 
-    /// Whether any pair has two different keys.
-    pub(crate) fn rekeyed(&self) -> bool {
-        self.rekeyed > 0
+    /// How many pairs have two different keys.
+    pub(crate) fn rekeyed(&self) -> usize {
+        self.rekeyed
     }
 
     /// Notes that one of the backup is one of the target.
@@ -111,7 +110,7 @@ impl Matching {
         }
         // Without identities from outside, equal parents become a pair by themselves.
         let same = there.is_child_of(Some(&parent));
-        (same && !self.rekeyed()) || self.actual.head(&parent).is_none()
+        (same && self.rekeyed == 0) || self.actual.head(&parent).is_none()
     }
 
     /// The map to keep with the run.
@@ -150,12 +149,12 @@ impl<'a> Sides<'a> {
 }
 
 /// Matches in the order: explicit map, key, kept map, unique handles within the matched parent,
-/// content. `adopt`: one candidate by a name that is not unique is taken.
+/// content. Where the policy is to adopt, one candidate by a name that is not unique is taken.
 pub(crate) fn match_pass(
     sides: &Sides<'_>,
     explicit: &BTreeMap<Key, Key>,
     kept: &IdMap,
-    adopt: bool,
+    policies: &Policies,
 ) -> Result<Matching> {
     let mut found = Matching::new(sides.desired, sides.actual);
     for (own, there) in check_explicit(sides, explicit)? {
@@ -192,7 +191,7 @@ pub(crate) fn match_pass(
     open.sort_by_cached_key(|head| parents_first(sides.rules, *head));
     let theirs = sides.theirs();
     for run in open.chunk_by(|a, b| a.kind() == b.kind()) {
-        match_kind(sides, &mut found, run, &theirs, adopt)?;
+        match_kind(sides, &mut found, run, &theirs, policies)?;
     }
     Ok(found)
 }
@@ -241,7 +240,7 @@ fn match_kind(
     found: &mut Matching,
     open: &[Head<'_>],
     theirs: &Translator<'_>,
-    adopt: bool,
+    policies: &Policies,
 ) -> Result<()> {
     let Some(kind) = open.first().map(|head| head.kind()) else { return Ok(()) };
     let Some(spec) = sides.rules.spec(kind) else { return Ok(()) };
@@ -292,10 +291,7 @@ fn match_kind(
             .collect();
         match fits.as_slice() {
             [] => {}
-            [only] if adopt => {
-                found.pair(own, *only);
-                found.adopted += 1;
-            }
+            [only] if policies.of(kind) == Existing::Adopt => found.pair(own, *only),
             _ => found.doubt(own, &fits),
         }
     }
