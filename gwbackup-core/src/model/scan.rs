@@ -316,35 +316,54 @@ pub(crate) fn apply(text: &str, mut edits: Vec<Edit>) -> String {
 
 /// The tokens of an array's elements.
 pub(crate) fn elements(text: &str) -> Vec<&str> {
+    each_element(text).collect()
+}
+
+fn each_element(text: &str) -> impl Iterator<Item = &str> {
     let bytes = text.as_bytes();
-    let mut found = Vec::new();
-    let mut at = 1;
-    if bytes.first() != Some(&b'[') {
-        return found;
-    }
-    while !matches!(bytes.get(at), None | Some(b']')) {
-        let end = skip(bytes, at);
-        found.push(&text[at..end]);
+    let mut at = if bytes.first() == Some(&b'[') { 1 } else { bytes.len() };
+    std::iter::from_fn(move || {
+        if matches!(bytes.get(at), None | Some(b']')) {
+            return None;
+        }
+        let (start, end) = (at, skip(bytes, at));
         at = if bytes.get(end) == Some(&b',') { end + 1 } else { end };
-    }
-    found
+        text.get(start..end)
+    })
 }
 
 /// The members of an object: token of the name, token of the value.
 pub(crate) fn members(text: &str) -> Vec<(&str, &str)> {
+    each_member(text).collect()
+}
+
+fn each_member(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let bytes = text.as_bytes();
-    let mut found = Vec::new();
-    let mut at = 1;
-    if bytes.first() != Some(&b'{') {
-        return found;
-    }
-    while bytes.get(at) == Some(&b'"') {
-        let name = skip(bytes, at);
+    let mut at = if bytes.first() == Some(&b'{') { 1 } else { bytes.len() };
+    std::iter::from_fn(move || {
+        if bytes.get(at) != Some(&b'"') {
+            return None;
+        }
+        let (start, name) = (at, skip(bytes, at));
         let end = skip(bytes, name + 1);
-        found.push((&text[at..name], &text[name + 1..end]));
         at = if bytes.get(end) == Some(&b',') { end + 1 } else { end };
+        text.get(start..name).zip(text.get(name + 1..end))
+    })
+}
+
+/// The token(s) of the value at a JSON pointer.
+pub(crate) fn find<'a>(text: &'a str, pointer: &str) -> Option<&'a str> {
+    if !pointer.is_empty() && !pointer.starts_with('/') {
+        return None;
     }
-    found
+    segments(pointer).try_fold(text, |value, segment| {
+        if value.starts_with('[') {
+            let index: usize = segment.parse().ok()?;
+            each_element(value).nth(index).filter(|_| index.to_string() == segment)
+        } else {
+            each_member(value).find(|(name, _)| decode(name) == segment).map(|(_, value)| value)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -416,5 +435,17 @@ mod tests {
         assert_eq!(elements(r#"[1,"a,]",[2,3],{}]"#), ["1", r#""a,]""#, "[2,3]", "{}"]);
         assert_eq!(members(r#"{"a":[1],"b,":"}"}"#), [("\"a\"", "[1]"), ("\"b,\"", "\"}\"")]);
         assert!(elements("[]").is_empty() && members("{}").is_empty());
+    }
+
+    #[test]
+    fn one_pointer_finds_what_serde_json_finds() {
+        let value: serde_json::Value = serde_json::from_str(TEXT).unwrap();
+        let there = ["", "/a~1b", "/list", "/list/0/x", "/list/1/x/y", "/list/2", "/o", "/o/x"];
+        let not_there = ["/", "/*", "/list/3", "/list/-", "/list/01", "/list/x", "/o/x/0", "list"];
+        for pointer in there.into_iter().chain(not_there) {
+            let wanted = value.pointer(pointer).map(ToString::to_string);
+            assert_eq!(find(TEXT, pointer), wanted.as_deref(), "{pointer}");
+            assert_eq!(wanted.is_some(), there.contains(&pointer), "{pointer}");
+        }
     }
 }

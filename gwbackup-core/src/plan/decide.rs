@@ -83,6 +83,8 @@ pub(crate) struct Decider<'a> {
     /// Whether equal text may mean another thing: a key or the gateway's own name changed, or
     /// something that the server names will be made.
     moved: bool,
+    /// Keys in the backup of what will be replaced and then bear another name.
+    renewed: BTreeSet<Key>,
     decided: Decided,
 }
 
@@ -104,7 +106,19 @@ impl<'a> Decider<'a> {
             || sides.desired.heads().any(named_by_server);
         let mut decided = Decided::default();
         decided.summary.adopt = matching.rekeyed() as u64;
-        Self { sides, matching, options, policies, selected, soft_deleted, ours, moved, decided }
+        let renewed = BTreeSet::new();
+        Self {
+            sides,
+            matching,
+            options,
+            policies,
+            selected,
+            soft_deleted,
+            ours,
+            moved,
+            renewed,
+            decided,
+        }
     }
 
     /// Decides on every resource of both sides.
@@ -113,6 +127,7 @@ impl<'a> Decider<'a> {
         let theirs = sides.theirs();
         let renewed = self.renewed(&theirs)?;
         self.moved |= !renewed.is_empty();
+        self.renewed.clone_from(&renewed);
         let matching = self.matching;
         let places = PlannedPlaces { matching, renewed: Some(&renewed) };
         let ours = sides.ours(&places);
@@ -264,7 +279,7 @@ impl<'a> Decider<'a> {
         };
         if let Decision::Do(action) = decision {
             refuse_sealed(resource)?;
-            self.change(resource, actual.as_ref(), action);
+            self.change(resource, actual.as_ref(), action)?;
         }
         let there = actual.map(|actual| actual.key);
         self.item(resource, decision, there, fields);
@@ -484,10 +499,15 @@ impl<'a> Decider<'a> {
         })
     }
 
-    fn change(&mut self, resource: &Resource, actual: Option<&Resource>, action: Action) {
+    fn change(
+        &mut self,
+        resource: &Resource,
+        actual: Option<&Resource>,
+        action: Action,
+    ) -> Result<()> {
         let undo = self.undo(resource, actual, action);
         let there = actual.map(|a| &a.key).filter(|there| **there != resource.key);
-        let mut links = self.links(resource, actual);
+        let mut links = self.links(resource, actual)?;
         if let Some(actual) = actual.filter(|_| action == Action::Update) {
             links.names = self.names(actual);
         }
@@ -504,6 +524,7 @@ impl<'a> Decider<'a> {
             },
             links,
         );
+        Ok(())
     }
 
     fn push(&mut self, mut change: Change, links: Links) {
@@ -545,7 +566,7 @@ impl<'a> Decider<'a> {
         }
     }
 
-    fn links(&self, resource: &Resource, actual: Option<&Resource>) -> Links {
+    fn links(&self, resource: &Resource, actual: Option<&Resource>) -> Result<Links> {
         let rules = self.sides.rules;
         let mut links = Links::default();
         links.needs.extend(resource.parent.iter().map(|parent| (parent.clone(), Role::Owner)));
@@ -557,8 +578,8 @@ impl<'a> Decider<'a> {
         if let Some(actual) = actual {
             links.holds = held(rules, self.sides.actual, actual);
         }
-        links.claims = self.claims(resource, actual);
-        links
+        links.claims = self.claims(resource, actual)?;
+        Ok(links)
     }
 
     fn item(

@@ -9,7 +9,9 @@ use super::policies::Policies;
 use super::translate::{InPlace, Located, Places, Translator};
 use crate::crypt::Fingerprint;
 use crate::error::{Error, Result};
-use crate::model::{HandleName, HandleSpec, Id, IdMap, Key, Rules, Snapshot, There, Within};
+use crate::model::{
+    HandleName, HandleSpec, Handles, Id, IdMap, Key, Resource, Rules, Snapshot, There, Within,
+};
 
 /// Candidates that are named for one ambiguous resource.
 const CANDIDATES: usize = 10;
@@ -142,6 +144,29 @@ impl<'a> Sides<'a> {
         Translator::new(self.rules, self.desired, self.backup, &self.actual.gateway, places)
     }
 
+    /// The handles that a resource of the backup has in the target. A handle may hold another's id,
+    /// which may be another there; what has none yet is no handle. `moved`: whether that can be.
+    pub(crate) fn handles(
+        &self,
+        resource: &Resource,
+        places: &dyn Places,
+        moved: bool,
+    ) -> Result<Handles> {
+        let own = &self.desired.gateway;
+        if !moved {
+            return Ok(self.rules.handles(own, resource));
+        }
+        let (document, pending) = self.ours(places).write(resource)?;
+        let there = Resource { document, ..resource.clone() };
+        let mut handles = self.rules.handles(own, &there);
+        for spec in self.rules.unique_handles(&resource.key.kind) {
+            if pending.iter().any(|reference| spec.at.contains(&reference.at.pointer)) {
+                handles.remove(&spec.name);
+            }
+        }
+        Ok(handles)
+    }
+
     /// Reads the target's documents.
     pub(crate) fn theirs(&self) -> Translator<'a> {
         Translator::new(self.rules, self.actual, self.live, &self.actual.gateway, &InPlace)
@@ -252,7 +277,8 @@ fn match_kind(
         // A child of something that is to be made has no equal yet.
         let Some(parent) = place_of_parent(found, *own) else { continue };
         let Some(resource) = sides.backup.get(&own.key())? else { continue };
-        let handles = sides.rules.handles(&sides.desired.gateway, &resource);
+        let places = PlannedPlaces { matching: found, renewed: None };
+        let handles = sides.handles(&resource, &places, found.rekeyed() > 0)?;
         let unique = spec.handles.iter().filter(|h| h.unique != Within::Nothing).find_map(|h| {
             let value = handles.get(&h.name)?;
             let fits: Vec<Head<'_>> = sides

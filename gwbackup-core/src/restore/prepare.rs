@@ -367,11 +367,14 @@ fn steps(arranged: &Arranged, world: &World, items: &[Item]) -> Vec<PlannedStep>
             let fields = match early.get(&change.no) {
                 None => item.map(|item| item.fields.clone()).unwrap_or_default(),
                 Some(Room::Removal) => Vec::new(),
-                Some(Room::Rename(at)) => vec![FieldChange {
-                    at: at.clone(),
-                    from: None,
-                    to: Some("(temporary)".to_owned()),
-                }],
+                Some(Room::Rename(places)) => places
+                    .iter()
+                    .map(|at| FieldChange {
+                        at: at.clone(),
+                        from: None,
+                        to: Some("(temporary)".to_owned()),
+                    })
+                    .collect(),
             };
             let target = change.target_key();
             steps.push(PlannedStep {
