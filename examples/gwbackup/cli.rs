@@ -69,6 +69,9 @@ pub(crate) struct Global {
     /// Why, for the audit log
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+    /// What vouches for who acts, such as auth=mfa; repeat for more (in the environment: one per line)
+    #[arg(long, global = true, value_name = "K=V", env = "GWBACKUP_CLAIM")]
+    pub(crate) claim: Vec<String>,
     /// Consent to what would be asked before a gateway is written; needed without a terminal
     #[arg(long, global = true)]
     pub(crate) yes: bool,
@@ -145,6 +148,11 @@ pub(crate) enum Command {
     Resume(Run),
     /// Turn a run round: the gateway goes back to what it was
     Rollback(Run),
+    /// Approve a stored plan, for the log: exactly this plan may be carried out by somebody else
+    Approve {
+        /// The plan, as `plan --out FILE` wrote it
+        plan: PathBuf,
+    },
     /// Try every right that an operation will need, without side effect
     Preflight {
         /// URL, path, or name from the configuration
@@ -309,9 +317,10 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanOptions {
-    /// What happens to what exists and differs: update, skip, replace, adopt or fail
-    #[arg(long, value_name = "POLICY", default_value = "update", value_parser = existing)]
-    pub(crate) policy: Existing,
+    /// What happens to what exists and differs: update (the default), skip, replace, adopt or fail;
+    /// KIND=POLICY for one kind; repeat for more
+    #[arg(long, value_name = "POLICY", value_parser = policy)]
+    pub(crate) policy: Vec<(Option<String>, Existing)>,
     /// Delete what the backup does not know
     #[arg(long)]
     pub(crate) prune: bool,
@@ -321,9 +330,13 @@ pub(crate) struct PlanOptions {
     /// Only these, and what they need: KIND, KIND/ID-OR-NAME or tag:NAME; repeat for more
     #[arg(long, value_name = "SELECTOR")]
     pub(crate) only: Vec<Selector>,
-    /// Which resource of the gateway is which of the backup (TOML)
+    /// What things and texts of the backup are called in the gateway: `[[id]]`, `[[exact]]` and
+    /// `[[token]]` (TOML)
     #[arg(long, value_name = "FILE")]
     pub(crate) map: Option<PathBuf>,
+    /// Secrets that the backup does not hold, or that shall be others (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secrets: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -440,6 +453,13 @@ fn depth(text: &str) -> Result<Depth, String> {
 
 fn purpose(text: &str) -> Result<Purpose, String> {
     choice(text, &[("backup", Purpose::Backup), ("restore", Purpose::Restore)])
+}
+
+fn policy(text: &str) -> Result<(Option<String>, Existing), String> {
+    match text.split_once('=') {
+        Some((kind, policy)) => Ok((Some(kind.to_owned()), existing(policy)?)),
+        None => Ok((None, existing(text)?)),
+    }
 }
 
 fn existing(text: &str) -> Result<Existing, String> {

@@ -38,6 +38,7 @@ pub(crate) async fn run(
         Command::Restore(arguments) => restore::restore(&session, arguments).await,
         Command::Resume(arguments) => restore::carry_on(&session, arguments, false).await,
         Command::Rollback(arguments) => restore::carry_on(&session, arguments, true).await,
+        Command::Approve { plan } => restore::approve(&session, &plan).await,
         Command::Preflight { gateway, purpose } => {
             read::preflight(&session, &gateway, purpose).await
         }

@@ -4,6 +4,8 @@ mod text;
 mod view;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
@@ -86,8 +88,7 @@ impl Mapping {
                 .on(format!("{from} -> {to}"))
                 .help("map a resource to one of its own kind"));
         }
-        let subject = from.to_string();
-        unique(self.ids.insert(from, to.clone()), &to, &subject)?;
+        set(&mut self.ids, from, to)?;
         Ok(self)
     }
 
@@ -159,15 +160,22 @@ fn add(rules: &mut BTreeMap<String, String>, from: String, to: String) -> Result
         return Err(Error::invalid("a rule of the mapping looks for nothing")
             .help("give the text to look for as `from`"));
     }
-    let subject = from.clone();
-    unique(rules.insert(from, to.clone()), &to, &subject)
+    set(rules, from, to)
 }
 
-fn unique<T: PartialEq>(before: Option<T>, now: &T, subject: &str) -> Result<()> {
-    if before.is_none_or(|before| before == *now) {
-        return Ok(());
+fn set<K: Ord + Display, V: PartialEq>(rules: &mut BTreeMap<K, V>, from: K, to: V) -> Result<()> {
+    match rules.entry(from) {
+        Entry::Vacant(free) => {
+            free.insert(to);
+        }
+        Entry::Occupied(known) if *known.get() != to => {
+            return Err(Error::invalid("the mapping has two rules for it")
+                .on(known.key())
+                .help("keep one of them"));
+        }
+        Entry::Occupied(_) => {}
     }
-    Err(Error::invalid("the mapping has two rules for it").on(subject).help("keep one of them"))
+    Ok(())
 }
 
 /// As it is written.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gwbackup_core::model::{
-    HandleName, HandleSpec, Kind, KindSpec, Member, MemberRule, Part, Presence, RefSpec, Replace,
-    Resource, Restore, Role, Schema, Within,
+    HandleName, HandleSpec, Kind, KindSpec, Member, MemberRule, OutsideSpec, Part, Presence,
+    RefSpec, Replace, Resource, Restore, Role, Schema, Within,
 };
 
 use crate::vault::VaultScan;
@@ -377,6 +377,12 @@ impl Row {
             "key" => spec.members.extend(null("/pem/*")),
             _ => {}
         }
+        spec.outside = match self.kind {
+            "service" => vec![OutsideSpec::at("host", "/host")],
+            "target" => vec![OutsideSpec::at("host", "/target")],
+            "plugin" => vec![OutsideSpec::at("redis", "/config/redis/host")],
+            _ => Vec::new(),
+        };
         for Hash { at, salt, .. } in HASHED.iter().filter(|hash| hash.kind == self.kind) {
             let by = salt.map(str::to_owned);
             spec.members.extend(by.map(|by| rule(at, Member::Salted { by })));

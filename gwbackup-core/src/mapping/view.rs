@@ -156,7 +156,7 @@ impl Mapped {
                 document
             }
         };
-        Ok(Resource { key, parent, owner, marks, document, ..old })
+        Ok(Resource { key, parent, document, marks, owner, ..old })
     }
 
     /// The document in other words, and whether a name in it is another; `None` where it stays.

@@ -35,15 +35,12 @@ impl Unescaped {
             let hex = if *byte == b'%' { text.get(at + 1..at + 3) } else { None };
             let hex = hex.filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
             places.push(at);
-            match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-                Some(code) => {
-                    out.push(code);
-                    at += 3;
-                }
-                None => {
-                    out.push(*byte);
-                    at += 1;
-                }
+            if let Some(code) = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+                out.push(code);
+                at += 3;
+            } else {
+                out.push(*byte);
+                at += 1;
             }
         }
         places.push(bytes.len());

@@ -460,10 +460,14 @@ impl<'a> Decider<'a> {
         let supplied = |at: &String| self.sides.backup.is_supplied(&resource.key, at);
         let unreadable = rules.unreadable(resource).into_iter().filter(|at| !supplied(at));
         let unreadable = unreadable.map(|at| {
-            let why = format!("the value at {at} cannot be sent back: make it by hand");
+            let why = format!(
+                "the value at {at} cannot be sent back: supply the secret {}#{at}, or make it by hand",
+                resource.key
+            );
             (at, why)
         });
-        let salted = rules.salted(resource).into_iter().filter_map(|(at, salt)| {
+        let salted = rules.salted(resource).into_iter().filter(|(at, _)| !supplied(at));
+        let salted = salted.filter_map(|(at, salt)| {
             let head = desired.resolve(resource, &salt)?;
             let key = head.key();
             let there = self.matching.there(&key).filter(|there| *there != key)?;

@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Finding, IdMap, Key, Verdict};
+use crate::plan::Presence;
 use crate::target::Check;
 use crate::task::blocking;
 use crate::vault::Vault;
@@ -108,9 +109,15 @@ impl Ready {
                 crate::plan::Decision::Blocked(why) => format!("blocked: {why}{more}"),
                 _ => format!("it is not clear which of the target's resources it is{more}"),
             };
+            return Err(Error::refused(message).on(&item.key).help(
+                "see the plan; map what is named, supply what is missing, or restore a selection",
+            ));
+        }
+        if let Some(missing) = plan.dependencies.iter().find(|d| d.presence == Presence::Missing) {
+            let message = "it is missing outside the gateway, and the configuration needs it";
             return Err(Error::refused(message)
-                .on(&item.key)
-                .help("see the plan; name identities with a mapping, or restore a selection"));
+                .on(format!("{} {}", missing.class, missing.name))
+                .help("provide it, map its name to another, or leave out what needs it"));
         }
         if let Some(finding) = plan.findings.iter().find(|f| f.verdict == Verdict::Failed) {
             return Err(Error::refused(format!("the target refuses: {}", finding.detail))

@@ -136,8 +136,8 @@ impl Authorizer for FourEyes {
         }
         let other = |approval: &&Approval| approval.actor != request.actor;
         let second = request.approvals.iter().filter(other);
-        let fit = second.filter(|approval| self.lacks(&approval.claims).is_none());
-        Ok(match fit.last() {
+        let mut fit = second.filter(|approval| self.lacks(&approval.claims).is_none());
+        Ok(match fit.next_back() {
             Some(approval) => Answer::Allowed(format!("approved by {}", approval.actor)),
             None => Answer::NeedsApproval(format!("{environment} wants a second person")),
         })

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Decider, Decision};
 use crate::model::Resource;
 use crate::plan::diff::{MASK, secret_pointers};
+use crate::plan::matching::Sides;
 
 impl Decider<'_> {
     /// Blocks what names something of the backup's own account or region while the target lies in
@@ -32,12 +33,22 @@ impl Decider<'_> {
     }
 
     pub(super) fn note_outside(&mut self, resource: &Resource) {
+        let Sides { rules, desired, .. } = self.sides;
+        let found = rules.outside(resource);
+        if found.is_empty() {
+            return;
+        }
         let secret = self.secret(resource);
-        let named: BTreeSet<(String, String)> = self
-            .sides
-            .rules
-            .outside(resource)
+        // A name that one of the gateway's own things has means that one.
+        let inside: BTreeSet<String> = rules
+            .references(resource)
             .into_iter()
+            .filter(|reference| desired.resolve(resource, reference).is_some())
+            .map(|reference| reference.at.pointer)
+            .collect();
+        let named: BTreeSet<(String, String)> = found
+            .into_iter()
+            .filter(|named| !inside.contains(&named.at))
             .map(|named| {
                 let hidden = secret.contains(&named.at);
                 (named.class, if hidden { MASK.to_owned() } else { named.name })
