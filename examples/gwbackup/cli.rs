@@ -302,7 +302,8 @@ pub(crate) struct PlanArgs {
     pub(crate) onto: String,
     #[command(flatten)]
     pub(crate) options: PlanOptions,
-    /// Write the plan to this new file
+    /// Write the plan to this new file: one page for `.html`, Markdown for `.md`, else JSON, which
+    /// `restore --plan` takes
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -349,7 +350,7 @@ pub(crate) struct Restore {
     /// Write the ids that the restore made, as a mapping
     #[arg(long, value_name = "FILE")]
     pub(crate) map_out: Option<PathBuf>,
-    /// Write the go-live report: JSON for `.json`, else Markdown
+    /// Write the go-live report: JSON for `.json`, one page for `.html`, else Markdown
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 }

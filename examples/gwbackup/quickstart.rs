@@ -235,6 +235,8 @@ impl<'a> Tour<'a> {
         let (markdown, machine) = (self.dir.join("report.md"), self.dir.join("report.json"));
         write_new(&markdown, &report.to_markdown())?;
         write_new(&machine, &text)?;
+        let page = self.dir.join("report.html");
+        write_new(&page, &report.to_html())?;
         let took = self.cx.now().duration_since(self.began).as_millis();
         self.tell(format_args!(
             "\nThe tour took {}.{:03} s. Look around:",
@@ -245,7 +247,7 @@ impl<'a> Tour<'a> {
         self.tell(table(
             &["  FILE", "IS"],
             &[
-                vec![format!("  {}", markdown.display()), "the go-live report".into()],
+                vec![format!("  {}", page.display()), "the go-live report; also .md, .json".into()],
                 vec![format!("  {}", here("copy-a")), "one copy; the other is copy-b".into()],
                 vec![format!("  {}", here("keys")), "the key, and the recovery kit".into()],
             ],

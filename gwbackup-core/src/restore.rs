@@ -7,6 +7,7 @@
 mod apply;
 mod compare;
 mod journal;
+mod phases;
 mod prepare;
 mod run;
 mod store;
@@ -15,7 +16,8 @@ mod world;
 pub use apply::{ApplyOptions, RunReport};
 pub use compare::{Comparison, Deviation};
 pub use journal::RunStatus;
-pub use prepare::Plan;
+pub use phases::Phase;
+pub use prepare::{Origin, Plan};
 
 pub(crate) use apply::carry_on;
 pub(crate) use prepare::{About, EndFacts, Order, Ready, prepare, resume};

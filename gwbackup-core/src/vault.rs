@@ -18,6 +18,7 @@ use crate::catalog::{
 use crate::context::Context;
 use crate::crypt::{DataKey, KeyProvider, Signer, SmallSeal};
 use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Policy;
 use crate::sink::Sink;
 
 pub use create::Created;
@@ -173,6 +174,8 @@ pub(crate) struct Vault {
     pub(crate) signer: Arc<dyn Signer>,
     pub(crate) keys: Vec<Arc<dyn KeyProvider>>,
     pub(crate) spool: PathBuf,
+    /// What the owner demands; what concerns the copies was checked at opening.
+    pub(crate) policy: Policy,
     /// Whether something proves that the id is the right one.
     pub(crate) proven: bool,
     /// What people should know, found at opening.

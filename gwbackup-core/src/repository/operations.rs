@@ -70,7 +70,8 @@ impl Repository {
         let resumed = restore::resume(&self.vault, cx, run, target).await?;
         let about = resumed.about.clone();
         let run = Box::pin(restore::carry_on(&self.vault, cx, resumed, turn, options)).await?;
-        Ok(RestoreOutcome { report: RestoreReport::new(about, &run), map: run.map })
+        let objectives = self.vault.policy.objectives;
+        Ok(RestoreOutcome { report: RestoreReport::new(about, &run, objectives), map: run.map })
     }
 }
 
@@ -280,9 +281,9 @@ impl PreparedRestore {
     /// says how the run ended. A cancelled context ends the run at its next safe point; a dropped
     /// future is a crash. [`Repository::resume`] goes on after either.
     pub async fn apply(self, cx: &Context, options: &ApplyOptions) -> Result<RestoreOutcome> {
-        let about = restore::About::from(&self.0.plan);
+        let (about, objectives) = (self.0.about.clone(), self.0.vault.policy.objectives);
         let run = Box::pin(self.0.apply(cx, options)).await?;
-        Ok(RestoreOutcome { report: RestoreReport::new(about, &run), map: run.map })
+        Ok(RestoreOutcome { report: RestoreReport::new(about, &run, objectives), map: run.map })
     }
 }
 

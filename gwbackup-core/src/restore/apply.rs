@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::compare::{Comparison, compare, newcomers};
 use super::journal::{Record, RunStatus};
+use super::phases::{Phase, Phases};
 use super::prepare::{EndFacts, Plan, Ready, Resumed, capture};
 use super::run::{Run, full_text};
 use crate::archive::Details;
@@ -16,9 +17,13 @@ use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Finding, IdMap, Key, Verdict};
-use crate::target::Check;
+use crate::target::{Check, Target};
 use crate::task::blocking;
 use crate::vault::Vault;
+
+/// Names of phases that more than one way leads through.
+const WRITE: &str = "write";
+const COMPARE: &str = "read back and compare";
 
 /// What a restore may do.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +60,8 @@ pub struct RunReport {
     pub newcomers: Vec<Key>,
     /// What the tests found.
     pub checks: Vec<Finding>,
+    /// What was done when, in order.
+    pub phases: Vec<Phase>,
     /// When it began.
     pub started: Timestamp,
     /// When it ended.
@@ -121,13 +128,15 @@ impl Ready {
     pub(crate) async fn apply(self, cx: &Context, options: &ApplyOptions) -> Result<RunReport> {
         self.consent(options)?;
         self.vault.writable()?;
-        let started = cx.now();
+        let mut phases = Phases::new(cx);
         let partial = self.plan.summary.cannot_restore > 0;
         let vault = Arc::clone(&self.vault);
         if self.plan.is_empty() {
-            return self.nothing_to_do(cx, options, partial, started).await;
+            return self.nothing_to_do(cx, options, partial, phases).await;
         }
+        phases.begin(cx, "see that the target has not moved");
         self.unmoved(cx).await?;
+        phases.begin(cx, "safety backup");
         let (mut run, begin, rest) = self.into_run(cx)?;
         let facts = EndFacts {
             run: run.id,
@@ -141,8 +150,9 @@ impl Ready {
         announce(&vault, cx, &facts, &rest.plan).await?;
         run.journal.write(cx, &Record::Begin(Box::new(begin))).await?;
         let id = run.id;
+        phases.begin(cx, WRITE);
         run.go(cx, partial).await.map(drop).or_else(stopped).map_err(|e| interrupted(id, e))?;
-        conclude(&vault, cx, run, &rest.details, &rest.left_alone, options, facts, started)
+        conclude(&vault, cx, run, &rest.details, &rest.left_alone, options, facts, phases)
             .await
             .map(|report| RunReport { safety: Some(safety.id), ..report })
             .map_err(|e| interrupted(id, e))
@@ -153,16 +163,16 @@ impl Ready {
         cx: &Context,
         options: &ApplyOptions,
         partial: bool,
-        started: Timestamp,
+        mut phases: Phases,
     ) -> Result<RunReport> {
+        phases.begin(cx, COMPARE);
         let live = self.safety.view(&self.vault).await?;
         let (world, left_alone) = (self.world.clone(), self.left_alone.clone());
         let compare = blocking(move || compare(&world, live.as_ref(), false, &left_alone)).await?;
-        let mut checks = Vec::new();
-        for check in &options.checks {
-            checks.extend(check.run(cx, self.target.as_ref()).await?);
-        }
+        let checks = tested(cx, &mut phases, options, &self.target).await;
+        let (started, phases) = (phases.started(), phases.finish(cx));
         Ok(RunReport {
+            phases,
             unread: None,
             run: None,
             status: if partial { RunStatus::Partial } else { RunStatus::Success },
@@ -219,7 +229,7 @@ pub(crate) async fn carry_on(
     options: &ApplyOptions,
 ) -> Result<RunReport> {
     vault.writable()?;
-    let started = cx.now();
+    let mut phases = Phases::new(cx);
     let Resumed { mut run, begin, details, left_alone, partial, announced, .. } = resumed;
     let id = run.id;
     let ended = run.state.ended.filter(|_| announced);
@@ -232,6 +242,7 @@ pub(crate) async fn carry_on(
         }
         _ => {}
     }
+    phases.begin(cx, if turn { "roll back" } else { WRITE });
     if turn && !run.state.backwards {
         run.turn(cx, "asked for".to_owned()).await.map_err(|e| interrupted(id, e))?;
     }
@@ -248,7 +259,7 @@ pub(crate) async fn carry_on(
     if !run.state.ended.is_some_and(|status| finished.contains(&status)) {
         run.go(cx, partial).await.map(drop).or_else(stopped).map_err(|e| interrupted(id, e))?;
     }
-    conclude(vault, cx, run, &details, &left_alone, options, facts, started)
+    conclude(vault, cx, run, &details, &left_alone, options, facts, phases)
         .await
         .map(|report| RunReport { safety: Some(begin.safety), ..report })
         .map_err(|e| interrupted(id, e))
@@ -264,7 +275,7 @@ async fn conclude(
     left_alone: &BTreeSet<Key>,
     options: &ApplyOptions,
     mut facts: EndFacts,
-    started: Timestamp,
+    mut phases: Phases,
 ) -> Result<RunReport> {
     // A cancelled run still says where it stands.
     let cx = &cx.clone().with_cancellation(tokio_util::sync::CancellationToken::new());
@@ -275,21 +286,14 @@ async fn conclude(
     let mut checks = Vec::new();
     let (mut found, mut unread) = (Seen::default(), None);
     if status != RunStatus::Cancelled {
+        phases.begin(cx, COMPARE);
         // What was written stays written, whether or not it can be looked at.
         match look(vault, cx, &run, details, left_alone).await {
             Ok(seen) => found = seen,
             Err(e) => unread = Some(full_text(&e)),
         }
         if !rolled_back {
-            for check in &options.checks {
-                match check.run(cx, run.target.as_ref()).await {
-                    Ok(findings) => checks.extend(findings),
-                    Err(e) => {
-                        let detail = format!("the test did not end: {}", full_text(&e));
-                        checks.push(Finding::new("test", Verdict::Unknown, detail));
-                    }
-                }
-            }
+            checks = tested(cx, &mut phases, options, &run.target).await;
         }
     }
     let Seen { compare, newcomers } = found;
@@ -308,7 +312,9 @@ async fn conclude(
             .data(&facts)?;
         vault.record(cx, draft).await?;
     }
+    let (started, phases) = (phases.started(), phases.finish(cx));
     Ok(RunReport {
+        phases,
         run: Some(run.id),
         status,
         applied: run.state.applied,
@@ -322,6 +328,29 @@ async fn conclude(
         started,
         ended: cx.now(),
     })
+}
+
+/// Runs the tests. One that does not end proves nothing, and is no reason to lose the report.
+async fn tested(
+    cx: &Context,
+    phases: &mut Phases,
+    options: &ApplyOptions,
+    target: &Arc<dyn Target>,
+) -> Vec<Finding> {
+    if !options.checks.is_empty() {
+        phases.begin(cx, "tests");
+    }
+    let mut found = Vec::new();
+    for check in &options.checks {
+        match check.run(cx, target.as_ref()).await {
+            Ok(findings) => found.extend(findings),
+            Err(e) => {
+                let detail = format!("the test did not end: {}", full_text(&e));
+                found.push(Finding::new("test", Verdict::Unknown, detail));
+            }
+        }
+    }
+    found
 }
 
 /// What reading back found.
