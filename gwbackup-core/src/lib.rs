@@ -50,6 +50,7 @@
 //!
 //! | Feature | Brings |
 //! |---|---|
+//! | `http` | [`probe::HttpCaller`]: probes by HTTP |
 //! | `testing` | a gateway in memory, a manual clock, fault injection, conformance suites for every trait |
 //!
 //! # Where to read on
@@ -74,6 +75,7 @@ pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod preflight;
+pub mod probe;
 pub mod report;
 pub mod repository;
 pub mod restore;

@@ -9,6 +9,7 @@ mod compare;
 mod journal;
 mod phases;
 mod prepare;
+mod probing;
 mod run;
 mod store;
 mod world;
@@ -18,6 +19,7 @@ pub use compare::{Comparison, Deviation};
 pub use journal::RunStatus;
 pub use phases::Phase;
 pub use prepare::{Origin, Plan};
+pub use probing::Probing;
 
 pub(crate) use apply::carry_on;
 pub(crate) use prepare::{About, EndFacts, Order, Ready, prepare, resume};

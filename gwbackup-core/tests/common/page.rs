@@ -2,7 +2,7 @@
 
 /// What a page is made of. Panics when a tag is not closed in its order, an attribute would fetch
 /// or run something, or text could be read as markup.
-pub fn look_at(page: &str) -> String {
+pub(crate) fn look_at(page: &str) -> String {
     let empty = ["meta", "rect"];
     let (mut open, mut text) = (Vec::new(), String::new());
     let mut rest = page.strip_prefix("<!DOCTYPE html>").expect("it says what it is");
