@@ -7,6 +7,7 @@ use gwbackup::catalog::RepositoryId;
 use gwbackup::connect::{CopySpec, Settings};
 use gwbackup::model::Key;
 use gwbackup::policy::Policy;
+use gwbackup::probe::Scenario;
 use gwbackup::restore::Plan;
 use gwbackup::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -167,6 +168,16 @@ impl Mapping {
         };
         pairs.into_iter().map(entry).collect()
     }
+}
+
+/// Probes and loads that the user wrote down.
+pub(crate) fn scenario(path: &Path) -> Result<Scenario> {
+    if path.extension().is_none_or(|ending| ending != "json") {
+        return toml(path);
+    }
+    let text = std::fs::read(path).map_err(|e| Error::from(e).on(path.display()))?;
+    serde_json::from_slice(&text)
+        .map_err(|e| Error::invalid(format!("this is no scenario: {e}")).on(path.display()))
 }
 
 /// A plan that was stored.

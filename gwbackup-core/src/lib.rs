@@ -68,6 +68,7 @@ pub mod connect;
 pub mod context;
 pub mod crypt;
 pub mod drift;
+pub mod drill;
 pub mod error;
 pub mod jsonl;
 pub mod model;

@@ -186,7 +186,11 @@ impl Probe {
     /// How findings name it: what it shows, and the resources.
     pub(crate) fn subject(&self) -> String {
         let keys: Vec<String> = self.proves.iter().map(Key::to_string).collect();
-        if keys.is_empty() { self.name.clone() } else { format!("{} [{}]", self.name, keys.join(", ")) }
+        if keys.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{} [{}]", self.name, keys.join(", "))
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::restore::{About, Comparison, Origin, Phase, RunReport, RunStatus};
 
 pub(crate) use html::html;
 pub(crate) use markdown::markdown;
-pub(crate) use page::{length, time};
+pub(crate) use page::{Facts, NOT_MEASURED, Page, Part, Said, Tone, length, time};
 
 /// Whether traffic may go back to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! The main type: every operation starts here.
 
 mod builder;
+mod drill;
 mod operations;
 mod query;
 
@@ -18,6 +19,7 @@ use crate::vault::Vault;
 
 pub use crate::vault::{Copy, Created, Place, Standing};
 pub use builder::{Builder, Existing, New, NewRepositoryBuilder, RepositoryBuilder};
+pub use drill::{DrillBuilder, DrillStanding};
 pub use operations::{
     BackupBuilder, PreparedRestore, RestoreBuilder, RestoreOutcome, VerifyBuilder,
 };

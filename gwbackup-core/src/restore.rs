@@ -18,6 +18,7 @@ pub use apply::{ApplyOptions, RunReport};
 pub use compare::{Comparison, Deviation};
 pub use journal::RunStatus;
 pub use phases::Phase;
+pub(crate) use phases::Phases;
 pub use prepare::{Origin, Plan};
 pub use probing::Probing;
 

@@ -100,7 +100,10 @@ pub(crate) async fn restore(session: &Session, arguments: Restore) -> Result<Out
     // Files that cannot be made are known before the gateway is written.
     let map_file = arguments.map_out.as_deref().map(new_file).transpose()?;
     let report_file = arguments.report.as_deref().map(new_file).transpose()?;
-    let outcome = prepared.apply(&session.cx, &options(&arguments.consent)).await?;
+    let mut options = options(&arguments.consent);
+    let backup = prepared.plan().backup.to_string();
+    options.checks = super::prove::checks(session, &repository, &backup, &arguments.probes).await?;
+    let outcome = prepared.apply(&session.cx, &options).await?;
     if let Some(mut file) = map_file {
         let text = Mapping::text(identities(&outcome));
         std::io::Write::write_all(&mut file, text.as_bytes())?;
@@ -144,6 +147,7 @@ fn options(consent: &Consent) -> ApplyOptions {
     ApplyOptions {
         accept_partial: consent.accept_partial,
         accept_loss: consent.accept_loss,
+        accept_undrilled: consent.accept_undrilled,
         ..ApplyOptions::default()
     }
 }

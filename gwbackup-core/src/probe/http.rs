@@ -39,14 +39,17 @@ impl HttpOptions {
     /// One address, of either scheme; `Invalid` for any other.
     pub fn at(mut self, url: Url) -> Result<Self> {
         if url.host().is_none() || !url.username().is_empty() || url.password().is_some() {
-            return Err(Error::invalid("a data plane is named http://HOST:PORT or https://HOST:PORT"));
+            return Err(Error::invalid(
+                "a data plane is named http://HOST:PORT or https://HOST:PORT",
+            ));
         }
         match url.scheme() {
             "http" => self.http = Some(url),
             "https" => self.https = Some(url),
             _ => {
-                return Err(Error::invalid("a data plane is called by http or https")
-                    .on(url.scheme()));
+                return Err(
+                    Error::invalid("a data plane is called by http or https").on(url.scheme())
+                );
             }
         }
         Ok(self)

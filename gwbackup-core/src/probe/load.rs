@@ -76,7 +76,8 @@ impl Load {
         };
         for n in 0..total {
             let at = due(n);
-            let mut wait = cx.clock().sleep(at.duration_since(cx.now()).try_into().unwrap_or_default());
+            let mut wait =
+                cx.clock().sleep(at.duration_since(cx.now()).try_into().unwrap_or_default());
             loop {
                 tokio::select! {
                     biased;
@@ -112,14 +113,20 @@ impl Load {
     /// What a report makes of it.
     pub fn judge(&self, report: &LoadReport) -> Finding {
         let most = report.sent * u64::from(self.most_errors) / 100;
-        let limit = self.p95.map_or(u64::MAX, |p95| u64::try_from(p95.as_millis()).unwrap_or(u64::MAX));
+        let limit =
+            self.p95.map_or(u64::MAX, |p95| u64::try_from(p95.as_millis()).unwrap_or(u64::MAX));
         let good = report.errors <= most && report.p95_ms <= limit && report.sent > 0;
         let verdict = if good { Verdict::Ok } else { Verdict::Failed };
         let detail = format!(
             "{} requests, {} bad; p50 {} ms, p95 {} ms, p99 {} ms, slowest {} ms",
             report.sent, report.errors, report.p50_ms, report.p95_ms, report.p99_ms, report.max_ms
         );
-        let name = format!("load: {}, {}/s for {} s", self.request.shown(), self.rate, self.duration.as_secs());
+        let name = format!(
+            "load: {}, {}/s for {} s",
+            self.request.shown(),
+            self.rate,
+            self.duration.as_secs()
+        );
         Finding::new(name, verdict, detail)
     }
 }

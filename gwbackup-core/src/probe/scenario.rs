@@ -144,14 +144,17 @@ impl TryFrom<Written> for Scenario {
 }
 
 impl<'de> Deserialize<'de> for Scenario {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
         Self::try_from(Written::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
 impl WrittenProbe {
     fn probe(self) -> Result<Probe> {
-        let mut expect = Expect { body: self.expect.body, not_body: self.expect.not_body, ..Expect::default() };
+        let mut expect =
+            Expect { body: self.expect.body, not_body: self.expect.not_body, ..Expect::default() };
         expect.status = self.expect.status.iter().map(Status::range).collect::<Result<_>>()?;
         let any = |value: String| Some(value).filter(|value| value != "*");
         expect.headers =
@@ -174,8 +177,10 @@ impl WrittenLoad {
     fn load(self) -> Result<Load> {
         let request = request(self.method, self.scheme, self.host, self.path, self.headers)?;
         if !(1..=10_000).contains(&self.rate) || !(1..=600).contains(&self.seconds) {
-            return Err(Error::invalid("a load is 1 to 10,000 requests a second for 1 to 600 seconds")
-                .on(&request.path));
+            return Err(Error::invalid(
+                "a load is 1 to 10,000 requests a second for 1 to 600 seconds",
+            )
+            .on(&request.path));
         }
         let mut load = Load::new(request, self.rate, Duration::from_secs(self.seconds.into()));
         load.most_errors = self.errors_percent.min(100);

@@ -12,6 +12,7 @@ use crate::crypt::random;
 use crate::error::Result;
 use crate::model::{IdMap, Key};
 use crate::plan::{Existing, PlanOptions, Selector};
+use crate::policy::Objectives;
 use crate::report::RestoreReport;
 use crate::restore::{self, ApplyOptions, Order, Plan, Ready};
 use crate::source::Source;
@@ -265,7 +266,7 @@ impl RestoreBuilder {
 
 /// A plan, ready to be carried out.
 #[derive(Debug)]
-pub struct PreparedRestore(Ready);
+pub struct PreparedRestore(pub(super) Ready);
 
 impl PreparedRestore {
     /// The plan.
@@ -281,7 +282,18 @@ impl PreparedRestore {
     /// says how the run ended. A cancelled context ends the run at its next safe point; a dropped
     /// future is a crash. [`Repository::resume`] goes on after either.
     pub async fn apply(self, cx: &Context, options: &ApplyOptions) -> Result<RestoreOutcome> {
-        let (about, objectives) = (self.0.about.clone(), self.0.vault.policy.objectives);
+        let objectives = self.0.vault.policy.objectives;
+        self.apply_for(cx, options, objectives).await
+    }
+
+    /// The same, held against these objectives.
+    pub(super) async fn apply_for(
+        self,
+        cx: &Context,
+        options: &ApplyOptions,
+        objectives: Objectives,
+    ) -> Result<RestoreOutcome> {
+        let about = self.0.about.clone();
         let run = Box::pin(self.0.apply(cx, options)).await?;
         Ok(RestoreOutcome { report: RestoreReport::new(about, &run, objectives), map: run.map })
     }

@@ -32,6 +32,8 @@ pub struct ApplyOptions {
     pub accept_partial: bool,
     /// Destroy values that no roll back could bring back.
     pub accept_loss: bool,
+    /// Restore though the policy demands a drill of the backup, and none has passed.
+    pub accept_undrilled: bool,
     /// Tests to run afterwards.
     pub checks: Vec<Arc<dyn Check>>,
 }
@@ -93,6 +95,18 @@ impl Ready {
             return Err(Error::refused("a part of the gateway is missing in this backup")
                 .on(&plan.backup_name)
                 .help("choose another backup, or accept it (`--accept-partial`)"));
+        }
+        let environment = &self.details.environment;
+        let demanded = self.vault.policy.drills.required_for.contains(environment);
+        if demanded && !self.drilled && !options.accept_undrilled {
+            return Err(Error::refused(
+                "no drill of this backup has passed, and the policy demands one",
+            )
+            .on(&plan.backup_name)
+            .help(
+                "run `drill`, choose a backup that was drilled, or accept it \
+                       (`--accept-undrilled`)",
+            ));
         }
         if let Some(step) = plan.losses().next().filter(|_| !options.accept_loss) {
             return Err(Error::refused("a value that nobody could bring back would be destroyed")

@@ -16,7 +16,7 @@ use crate::clock::{Timestamp, millis, rfc3339};
 use crate::context::Context;
 use crate::crypt::uuid_v7;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Change, Description, Finding, IdMap, Key, Rules, Undo, Verdict};
+use crate::model::{Change, Description, Finding, IdMap, Key, Restore, Rules, Undo, Verdict};
 use crate::plan::{
     Arranged, Decision, Draft, FieldChange, Head, Item, Links, PlanOptions, PlannedStep, Room,
     Summary, draft, with_early,
@@ -115,6 +115,8 @@ pub(crate) struct Ready {
     pub(crate) kept: IdMap,
     /// Resources that the plan does not want to write though they differ.
     pub(crate) left_alone: BTreeSet<Key>,
+    /// Whether a drill of the backup has passed.
+    pub(crate) drilled: bool,
 }
 
 /// Compares the backup with the live gateway. Writes nothing anywhere.
@@ -194,6 +196,7 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
         details: found.details,
         kept,
         left_alone: made.left_alone,
+        drilled: point.drill_passed.is_some(),
     })
 }
 
@@ -414,6 +417,18 @@ async fn kept_map(vault: &Arc<Vault>, cx: &Context, source: &str, target: &str) 
 }
 
 impl Ready {
+    /// Something that the target holds already, beyond what is always there.
+    pub(crate) fn occupant(&self) -> Option<Key> {
+        let material = &self.world.material;
+        let counts = |head: &Head<'_>| {
+            material.rules.spec(head.kind()).is_some_and(|spec| {
+                let fixed = spec.presence.is_fixed(&head.key().id.last());
+                spec.restore == Restore::Always && spec.verbs.delete && !fixed
+            })
+        };
+        material.actual.heads().find(counts).map(|head| head.key())
+    }
+
     /// Makes a run of it: nothing is written yet.
     pub(crate) fn into_run(self, cx: &Context) -> Result<(Run, Begin, Unstarted)> {
         let id = uuid_v7(cx.clock().as_ref())?;

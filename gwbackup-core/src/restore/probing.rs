@@ -93,7 +93,8 @@ struct Promised {
 #[async_trait]
 impl Check for Promised {
     async fn run(&self, cx: &Context, target: &dyn Target) -> Result<Vec<Finding>> {
-        let Probing { caller, options, http, https, from, generated, probes, loads } = &self.probing;
+        let Probing { caller, options, http, https, from, generated, probes, loads } =
+            &self.probing;
         let mut all = Vec::new();
         if *generated {
             let mut ask = Ask::new(cx.now());
