@@ -9,6 +9,7 @@
 //! | [`Resource`](model::Resource), [`Schema`](model::Schema) | one thing of a gateway; the rules of all its kinds, as data |
 //! | [`KeyProvider`](crypt::KeyProvider) | wraps the keys of backups, and lives apart from the copies |
 //! | [`Plan`](restore::Plan), [`RestoreReport`](report::RestoreReport) | what a restore would write; what it did, and whether traffic may go back |
+//! | [`Probe`](probe::Probe), [`DrillReport`](drill::DrillReport) | what shows that a gateway works; what a rehearsal showed |
 //! | [`Gap`](model::Gap), [`Mark`](model::Mark) | what was not captured; a place that is secret or not here |
 //! | [`Context`] | who acts and why, by which clock, heard by whom, until when |
 //!
