@@ -149,6 +149,14 @@ pub(crate) enum Command {
     /// Rehearse a restore: of the newest backup or one by lot, onto a scratch gateway; compare,
     /// probe, take it away again
     Drill(Drill),
+    /// The checklist of a backup or of a restore, from what the log tells
+    Runbook {
+        /// A run's id, or a backup: id, name, `latest`, `latest:APP/ENV` or `@TIME`
+        what: String,
+        /// Write it to this new file: JSON for `.json`, one page for `.html`, else Markdown
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Try every right that an operation will need, without side effect
     Preflight {
         /// URL, path, or name from the configuration

@@ -40,6 +40,7 @@ pub(crate) async fn run(
         Command::Resume(arguments) => restore::carry_on(&session, arguments, false).await,
         Command::Rollback(arguments) => restore::carry_on(&session, arguments, true).await,
         Command::Drill(arguments) => prove::drill(&session, arguments).await,
+        Command::Runbook { what, out } => prove::runbook(&session, &what, out).await,
         Command::Preflight { gateway, purpose } => {
             read::preflight(&session, &gateway, purpose).await
         }

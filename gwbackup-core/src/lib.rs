@@ -82,6 +82,7 @@ pub mod report;
 pub mod repository;
 pub mod restore;
 pub mod retry;
+pub mod runbook;
 pub mod sink;
 mod sort;
 pub mod source;

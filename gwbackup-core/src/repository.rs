@@ -4,6 +4,7 @@ mod builder;
 mod drill;
 mod operations;
 mod query;
+mod runbook;
 
 use std::sync::Arc;
 

@@ -45,7 +45,8 @@ async fn open(bench: &Bench, policy: Policy) -> Repository {
 /// A repository with so many backups of one gateway, an hour apart, each of another state.
 async fn with_backups(bench: &Bench, count: u16) -> MemoryGateway {
     let repository = open(bench, Policy::default()).await;
-    let gateway = Character::Kong.original("prod");
+    let gateway = MemoryGateway::kong_like().with_name("prod");
+    gateway.populate(1, 12);
     let service = of_kind(&gateway, "service").remove(0).key;
     for n in 0..count {
         gateway.edit(|contents| contents.set(&service, "port", &json!(1000 + n)));
@@ -57,10 +58,11 @@ async fn with_backups(bench: &Bench, count: u16) -> MemoryGateway {
 }
 
 /// What counts of a drill when two are held against each other.
-fn essence(report: &DrillReport) -> (uuid::Uuid, DrillVerdict, CleanUp, u64, u64, u64) {
+fn essence(report: &DrillReport) -> (uuid::Uuid, DrillVerdict, CleanUp, u64, u64) {
     let compare = &report.restore.as_ref().unwrap().compare;
-    let same = (compare.equal, compare.ignorable, compare.different);
-    (report.backup, report.verdict, report.clean_up, same.0, same.1, same.2)
+    // Whether the server gives a set in the same order is its own affair.
+    let same = compare.equal + compare.ignorable;
+    (report.backup, report.verdict, report.clean_up, same, compare.different)
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ const LEVELS: &[(&str, &[&str])] = &[
     ),
     ("stored form", &["archive", "catalog", "plan", "policy", "vault"]),
     ("operations", &["backup", "verify", "restore", "drift", "preflight"]),
-    ("reports", &["report", "drill"]),
+    ("reports", &["report", "drill", "runbook"]),
     ("entry", &["repository"]),
 ];
 

@@ -1,5 +1,6 @@
 //! Probes of `restore` and `drill`, and `drill` itself.
 
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -112,7 +113,7 @@ pub(crate) async fn drill(session: &Session, arguments: Drill) -> Result<Outcome
             Form::Html => report.to_html(),
             Form::Other => report.to_markdown(),
         };
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
+        file.write_all(text.as_bytes())?;
     }
     let mut text = format!("{:?}: {} onto {onto}\n", report.verdict, report.backup_name);
     for finding in report.findings.iter().chain(&report.left) {
@@ -122,4 +123,29 @@ pub(crate) async fn drill(session: &Session, arguments: Drill) -> Result<Outcome
     text += &format!("  recovered in {rto}; {} s would have been lost\n", report.rpo_seconds);
     let failed = report.verdict == gwbackup::catalog::DrillVerdict::Fail;
     Ok(Outcome::new(&report, text)?.with_code(u8::from(failed)))
+}
+
+pub(crate) async fn runbook(
+    session: &Session,
+    what: &str,
+    out: Option<std::path::PathBuf>,
+) -> Result<Outcome> {
+    let repository = session.repository().await?;
+    let runs = repository.runs(&session.cx).await?;
+    let book = match runs.iter().find(|run| run.run.to_string() == what) {
+        Some(run) => repository.restore_runbook(&session.cx, run.run).await?,
+        None => {
+            let backup = repository.find(&session.cx, what).await?;
+            repository.backup_runbook(&session.cx, &backup).await?
+        }
+    };
+    if let Some(path) = out {
+        let text = match Form::of(&path) {
+            Form::Json => json(&book)?,
+            Form::Html => book.to_html(),
+            Form::Other => book.to_markdown(),
+        };
+        new_file(&path)?.write_all(text.as_bytes())?;
+    }
+    Outcome::new(&book, book.to_markdown())
 }

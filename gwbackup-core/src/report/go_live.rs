@@ -73,10 +73,10 @@ impl RestoreReport {
     fn comparison(&self, page: &mut Page) {
         let c = &self.compare;
         page.add(Part::Counts(vec![
-            Count { name: "equal", count: c.equal, tone: Tone::Good },
-            Count { name: "ignorable", count: c.ignorable, tone: Tone::Plain },
-            Count { name: "different", count: c.different, tone: Tone::Bad },
-            Count { name: "unverifiable", count: c.unverifiable, tone: Tone::Doubt },
+            Count { name: "equal", value: c.equal, tone: Tone::Good },
+            Count { name: "ignorable", value: c.ignorable, tone: Tone::Plain },
+            Count { name: "different", value: c.different, tone: Tone::Bad },
+            Count { name: "unverifiable", value: c.unverifiable, tone: Tone::Doubt },
         ]));
         for deviation in &c.differences {
             let title = format!("{}{}", deviation.key, called(deviation.name.as_ref()));
@@ -197,7 +197,7 @@ pub(crate) fn counts(s: &Summary) -> Part {
         ("cannot restore", s.cannot_restore, Tone::Doubt),
         ("foreign", s.foreign, Tone::Plain),
     ];
-    Part::Counts(all.into_iter().map(|(name, count, tone)| Count { name, count, tone }).collect())
+    Part::Counts(all.into_iter().map(|(name, value, tone)| Count { name, value, tone }).collect())
 }
 
 pub(crate) fn changes(sides: [&'static str; 2], fields: &[FieldChange]) -> Part {

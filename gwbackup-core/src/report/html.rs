@@ -1,6 +1,6 @@
 //! A document as one HTML page: no script, nothing fetched, readable on paper and on a phone.
 
-use super::page::{Count, Page, Part, Said, Tone, took};
+use super::page::{Count, Page, Part, Said, Tone, shown, took};
 use crate::restore::Phase;
 
 /// The browser itself is told to fetch and run nothing.
@@ -59,13 +59,7 @@ impl Html {
                 '>' => self.raw("&gt;"),
                 '"' => self.raw("&quot;"),
                 '\'' => self.raw("&#39;"),
-                '\n' | '\t' => self.0.push(c),
-                // What turns the direction of the text could make it read as something else.
-                '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                    self.raw("\u{fffd}");
-                }
-                c if c.is_control() => self.raw("\u{fffd}"),
-                c => self.0.push(c),
+                c => self.0.push(shown(c)),
             }
         }
     }
@@ -106,7 +100,9 @@ impl Html {
                 }
             }),
             Part::Counts(counts) => self.tag("ul", "counts", |out| {
-                counts.iter().for_each(|count| out.count(count));
+                for count in counts {
+                    out.count(count);
+                }
             }),
             Part::Table { head, rows } => self.table(head, rows),
             Part::Changes { sides, changes } => {
@@ -122,9 +118,9 @@ impl Html {
     }
 
     fn count(&mut self, count: &Count) {
-        let tone = if count.count == 0 { "none" } else { class(count.tone) };
+        let tone = if count.value == 0 { "none" } else { class(count.tone) };
         self.tag("li", tone, |out| {
-            out.tag("b", "", |out| out.text(&count.count.to_string()));
+            out.tag("b", "", |out| out.text(&count.value.to_string()));
             out.raw(" ");
             out.tag("span", "", |out| out.text(count.name));
         });
@@ -143,7 +139,9 @@ impl Html {
             out.tag("tbody", "", |out| {
                 for row in rows {
                     out.tag("tr", "", |out| {
-                        head.iter().zip(row).for_each(|(name, cell)| out.cell(name, cell));
+                        for (name, cell) in head.iter().zip(row) {
+                            out.cell(name, cell);
+                        }
                     });
                 }
             });

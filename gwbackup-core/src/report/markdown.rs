@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::page::{Page, Part, Said, Tone, time, took};
+use super::page::{Page, Part, Said, Tone, shown, time, took};
 
 /// The document as Markdown: what it says is taken as text, whatever it looks like.
 pub(crate) fn markdown(page: &Page) -> String {
@@ -35,7 +35,7 @@ fn write(page: &Page, out: &mut String) -> fmt::Result {
                 let names = counts.iter().map(|count| count.name.to_owned());
                 row(out, names)?;
                 row(out, counts.iter().map(|_| "---:".to_owned()))?;
-                row(out, counts.iter().map(|count| count.count.to_string()))?;
+                row(out, counts.iter().map(|count| count.value.to_string()))?;
             }
             Part::Table { head, rows } => {
                 row(out, head.iter().map(|name| (*name).to_owned()))?;
@@ -89,12 +89,12 @@ fn plain(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            _ => out.push(c),
+            _ => out.push(shown(c)),
         }
     }
     out
 }
 
 fn code(text: &str) -> String {
-    text.replace('`', "'").replace(['\n', '\r'], " ")
+    text.replace('`', "'").replace(['\n', '\r'], " ").chars().map(shown).collect()
 }

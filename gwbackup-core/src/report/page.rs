@@ -37,7 +37,7 @@ impl<T: Into<String>> From<T> for Said {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) name: &'static str,
-    pub(crate) count: u64,
+    pub(crate) value: u64,
     /// How it stands if it is not zero.
     pub(crate) tone: Tone,
 }
@@ -101,6 +101,17 @@ impl Page {
             self.heading(heading);
             self.add(Part::List(lines));
         }
+    }
+}
+
+/// A character as a document may show it: what has no shape, or turns the direction of the text so
+/// that it reads as something else, is replaced.
+pub(crate) fn shown(c: char) -> char {
+    match c {
+        '\n' | '\t' => c,
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
     }
 }
 

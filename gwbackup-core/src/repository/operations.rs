@@ -260,13 +260,14 @@ impl RestoreBuilder {
     pub async fn plan(self, cx: &Context) -> Result<PreparedRestore> {
         let Self { repository, backup, target, options } = self;
         let order = Order { point: backup.point, target, options };
-        Ok(PreparedRestore(restore::prepare(&repository.vault, cx, order).await?))
+        let ready = Box::pin(restore::prepare(&repository.vault, cx, order)).await?;
+        Ok(PreparedRestore(Box::new(ready)))
     }
 }
 
 /// A plan, ready to be carried out.
 #[derive(Debug)]
-pub struct PreparedRestore(pub(super) Ready);
+pub struct PreparedRestore(pub(super) Box<Ready>);
 
 impl PreparedRestore {
     /// The plan.

@@ -319,10 +319,15 @@ async fn conclude(
     };
     if status != RunStatus::Cancelled {
         let kind = EventKind::RESTORE_END;
+        let of = |fits: &dyn Fn(Verdict) -> bool| {
+            checks.iter().filter(|finding| fits(finding.verdict)).count() as u64
+        };
         let draft = EventDraft::new(cx, kind, "run", run.id, outcome)?
             .count("applied", run.state.applied)
             .count("equal", compare.equal)
             .count("different", compare.different)
+            .count("tests", of(&|verdict| verdict != Verdict::NotRun))
+            .count("tests_failed", of(&|verdict| verdict == Verdict::Failed))
             .data(&facts)?;
         vault.record(cx, draft).await?;
     }

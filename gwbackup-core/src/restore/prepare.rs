@@ -426,7 +426,7 @@ impl Ready {
                 spec.restore == Restore::Always && spec.verbs.delete && !fixed
             })
         };
-        material.actual.heads().find(counts).map(|head| head.key())
+        material.actual.heads().find(counts).map(Head::key)
     }
 
     /// Makes a run of it: nothing is written yet.

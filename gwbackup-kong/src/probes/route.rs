@@ -159,8 +159,9 @@ fn literal(pattern: &str) -> &str {
     let special = |c: char| "\\[](){}.*+?|$^".contains(c);
     let end = pattern.find(special).unwrap_or(pattern.len());
     // The last character may be repeated, or not be there at all.
-    match pattern[end..].starts_with(['*', '?', '{']) {
-        true => pattern[..end].char_indices().next_back().map_or("", |(at, _)| &pattern[..at]),
-        false => &pattern[..end],
+    if pattern[end..].starts_with(['*', '?', '{']) {
+        pattern[..end].char_indices().next_back().map_or("", |(at, _)| &pattern[..at])
+    } else {
+        &pattern[..end]
     }
 }

@@ -37,20 +37,20 @@ impl Passing {
 pub(super) struct Passed {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Value,
+    pub(super) body: String,
 }
 
 impl Passed {
     fn refused(status: u16, message: &str) -> Self {
         let body = json!({ "message": message, "request_id": "0".repeat(32) });
-        Self { status, headers: Vec::new(), body }
+        Self { status, headers: Vec::new(), body: body.to_string() }
     }
 }
 
 /// How often each limited caller has called in each window, and what lies in the cache.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    counts: HashMap<(Uuid, String, &'static str, i64), u64>,
+    counts: HashMap<(Uuid, String, &'static str, i64), f64>,
     cached: HashMap<(Uuid, String), i64>,
 }
 
@@ -82,7 +82,7 @@ impl Node {
             Some(_) => Passed {
                 status: 200,
                 headers: vec![("via".into(), "1.1 kong/3.9.1".into())],
-                body: json!({ "route": data.get("name"), "method": request.method, "path": request.path }),
+                body: json!({ "route": data.get("name"), "path": request.path }).to_string(),
             },
             None => Passed::refused(503, "no Service found with those values"),
         });

@@ -193,7 +193,7 @@ async fn pass(
         body,
     };
     let passed = shared.node().pass(&mut lock(&shared.memory), &passing);
-    let mut response = Response::new(Full::new(Bytes::from(passed.body.to_string())));
+    let mut response = Response::new(Full::new(Bytes::from(passed.body)));
     *response.status_mut() =
         StatusCode::from_u16(passed.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();

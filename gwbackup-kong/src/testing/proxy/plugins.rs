@@ -184,13 +184,13 @@ impl Passage<'_> {
             let Some(limit) = c.get(member).and_then(Value::as_f64) else { continue };
             let count =
                 self.memory.counts.entry((id, who.clone(), name, now / length)).or_default();
-            let over = *count as f64 >= limit;
-            *count += 1;
+            let over = *count >= limit;
+            *count += 1.0;
             if over {
                 wait = Some((length - now.rem_euclid(length)) / 1000 + 1);
             }
             if c.get("hide_client_headers") != Some(&Value::Bool(true)) {
-                let left = (limit - *count as f64).max(0.0);
+                let left = (limit - *count).max(0.0);
                 self.added.push((
                     format!("x-ratelimit-limit-{}", name.to_lowercase()),
                     limit.to_string(),
@@ -221,7 +221,11 @@ impl Passage<'_> {
 fn termination(c: &Config) -> Passed {
     let status = c.get("status_code").and_then(Value::as_u64).and_then(|s| u16::try_from(s).ok());
     let message = c.get("message").and_then(Value::as_str).unwrap_or("Service unavailable");
-    Passed::refused(status.unwrap_or(503), message)
+    let passed = Passed::refused(status.unwrap_or(503), message);
+    match c.get("body").and_then(Value::as_str) {
+        Some(body) => Passed { body: body.to_owned(), ..passed },
+        None => passed,
+    }
 }
 
 /// Whether a range such as `10.0.0.0/8` covers an address.
