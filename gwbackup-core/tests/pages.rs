@@ -1,6 +1,6 @@
 //! What people read: plan and go-live report as pages and as Markdown.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure here fails the test")]
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
 
 mod common;
 #[path = "common/page.rs"]

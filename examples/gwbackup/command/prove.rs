@@ -132,12 +132,11 @@ pub(crate) async fn runbook(
 ) -> Result<Outcome> {
     let repository = session.repository().await?;
     let runs = repository.runs(&session.cx).await?;
-    let book = match runs.iter().find(|run| run.run.to_string() == what) {
-        Some(run) => repository.restore_runbook(&session.cx, run.run).await?,
-        None => {
-            let backup = repository.find(&session.cx, what).await?;
-            repository.backup_runbook(&session.cx, &backup).await?
-        }
+    let book = if let Some(run) = runs.iter().find(|run| run.run.to_string() == what) {
+        repository.restore_runbook(&session.cx, run.run).await?
+    } else {
+        let backup = repository.find(&session.cx, what).await?;
+        repository.backup_runbook(&session.cx, &backup).await?
     };
     if let Some(path) = out {
         let text = match Form::of(&path) {

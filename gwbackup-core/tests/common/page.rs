@@ -5,7 +5,7 @@
 pub(crate) fn look_at(page: &str) -> String {
     let empty = ["meta", "rect"];
     let (mut open, mut text) = (Vec::new(), String::new());
-    let mut rest = page.strip_prefix("<!DOCTYPE html>").expect("it says what it is");
+    let mut rest = page.strip_prefix("<!DOCTYPE html>").unwrap();
     while let Some(at) = rest.find('<') {
         let said = &rest[..at];
         assert!(!said.contains('>'), "a loose bracket: {said}");
@@ -13,7 +13,7 @@ pub(crate) fn look_at(page: &str) -> String {
             text.push_str(said);
             text.push(' ');
         }
-        let end = at + rest[at..].find('>').expect("a tag ends");
+        let end = at + rest[at..].find('>').unwrap();
         let tag = &rest[at + 1..end];
         rest = &rest[end + 1..];
         if let Some(name) = tag.strip_prefix('/') {
