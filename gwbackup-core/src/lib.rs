@@ -72,6 +72,7 @@ pub mod drift;
 pub mod drill;
 pub mod error;
 pub mod jsonl;
+pub mod mapping;
 pub mod model;
 pub mod observe;
 pub mod plan;

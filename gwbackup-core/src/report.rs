@@ -66,6 +66,9 @@ pub struct RestoreReport {
     pub target: String,
     /// Where the configuration comes from.
     pub origin: Origin,
+    /// Why the gateway could be written, where somebody had to be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<String>,
     /// What the plan decided.
     pub summary: Summary,
     /// What was known beforehand and should be looked at: what is needed outside of the gateway, what
@@ -133,6 +136,7 @@ impl RestoreReport {
             compare: run.compare.clone(),
             unread: run.unread.clone(),
             checks: run.checks.clone(),
+            allowed: run.allowed.clone(),
             failures: run.failures.clone(),
             newcomers: run.newcomers.clone(),
             safety: run.safety,

@@ -2,6 +2,7 @@
 //!
 //! Everything that backs up, verifies or restores works on a [`Vault`].
 
+mod confidential;
 mod create;
 mod heal;
 pub(crate) mod keys;
@@ -21,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Policy;
 use crate::sink::Sink;
 
+pub(crate) use confidential::Confidential;
 pub use create::Created;
 pub(crate) use create::NewRepository;
 pub(crate) use create::stamp;

@@ -17,7 +17,7 @@ const LEVELS: &[(&str, &[&str])] = &[
         "seams",
         &["source", "probe", "target", "crypt", "sink", "sort", "whole_file", "jsonl", "connect"],
     ),
-    ("stored form", &["archive", "catalog", "plan", "policy", "vault"]),
+    ("stored form", &["archive", "catalog", "mapping", "plan", "policy", "vault"]),
     ("operations", &["backup", "verify", "restore", "drift", "preflight"]),
     ("reports", &["report", "drill", "runbook"]),
     ("entry", &["repository"]),
@@ -29,6 +29,7 @@ const BESIDE: &str = "testing";
 /// What these must not know, whatever their level: they decide, and neither ask nor act.
 const PURE: &[(&str, &[&str])] = &[
     ("model", &["context", "observe"]),
+    ("mapping", &["context", "observe", "clock", "source", "target", "sink", "archive"]),
     ("plan", &["context", "observe", "clock", "source", "target", "sink", "archive"]),
 ];
 

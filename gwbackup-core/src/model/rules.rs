@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::canonical::decode;
 use super::document::Document;
 use super::key::{HandleName, Handles, Key, Kind};
+use super::outside::{self, Named};
 use super::place::{Coding, Part, Place, removal, text_of};
 use super::resource::{Mark, Reference, Resource, Says, To};
 use super::scan::{self, Edit, Hit, Matcher, segments};
-use super::schema::{KindSpec, Member, MemberRule, RefSpec, Restore, Schema, Within};
+use super::schema::{KindSpec, Member, RefSpec, Restore, Schema, Within};
 
 /// A [`Schema`] ready for use. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ struct Compiled {
     volatile: Matcher,
     /// Canonical texts of the members' defaults.
     defaults: Vec<Option<String>>,
-    twins: bool,
+    outside: Vec<outside::Compiled>,
 }
 
 impl Compiled {
@@ -68,24 +69,18 @@ impl Compiled {
                     _ => None,
                 })
                 .collect(),
-            twins: spec.members.iter().any(|m| matches!(m.is, Member::Twin(_))),
+            outside: spec.outside.iter().map(outside::Compiled::new).collect(),
             spec: spec.clone(),
         }
     }
 
-    /// Which rules hold in this document: all, but for a twin that stands alone or says something
-    /// else.
-    fn holding(&self, document: &Document) -> Vec<bool> {
-        let holds = |member: &MemberRule| match &member.is {
-            Member::Twin(other) => {
-                document.get(other).is_some_and(|value| document.get(&member.at) == Some(value))
-            }
+    /// Whether a rule holds for this value of the document: any does, but for a twin that stands
+    /// alone or says something else.
+    fn holds(&self, rule: usize, document: &Document, value: &str) -> bool {
+        match &self.spec.members[rule].is {
+            Member::Twin(other) => document.get(other) == Some(value),
             _ => true,
-        };
-        if !self.twins {
-            return vec![true; self.spec.members.len()];
         }
-        self.spec.members.iter().map(holds).collect()
     }
 }
 
@@ -202,6 +197,22 @@ impl Rules {
         found
     }
 
+    /// Everything outside the gateway that a resource names: by the table, then by the text scan.
+    pub(crate) fn outside(&self, resource: &Resource) -> Vec<Named> {
+        let mut found = Vec::new();
+        if let Some(compiled) = self.compiled(&resource.key.kind) {
+            compiled.outside.iter().for_each(|row| row.find(resource, &mut found));
+        }
+        let scanned = self.0.schema.text.iter().flat_map(|text| text.references(resource));
+        found.extend(scanned.filter_map(|reference| match reference.to {
+            To::External { class, value: name } => {
+                Some(Named { class, at: reference.at.pointer, name, handles: Handles::new() })
+            }
+            _ => None,
+        }));
+        found
+    }
+
     /// The document without the members that move by themselves: what the state digest and an
     /// incremental look at.
     pub fn stable(&self, kind: &Kind, document: &Document) -> Document {
@@ -234,11 +245,10 @@ impl Rules {
         let Some(compiled) = self.compiled(&resource.key.kind) else { return document };
         let text = document.as_str();
         let mut edits = Vec::new();
-        let holding = compiled.holding(&document);
         compiled.members.visit(text, |hit| {
             let gone = hit.rules.iter().any(|r| match &compiled.spec.members[*r].is {
                 Member::Volatile | Member::ReadOnly => true,
-                Member::Twin(_) => holding[*r],
+                Member::Twin(_) => compiled.holds(*r, &document, &text[hit.value.clone()]),
                 Member::Default(_) => {
                     compiled.defaults[*r].as_deref() == text.get(hit.value.clone())
                 }
@@ -282,9 +292,13 @@ impl Rules {
     ) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(compiled) = self.compiled(kind) {
-            let holding = compiled.holding(document);
-            compiled.members.visit(document.as_str(), |hit| {
-                if hit.rules.iter().any(|r| holding[*r] && wanted(&compiled.spec.members[*r].is)) {
+            let text = document.as_str();
+            compiled.members.visit(text, |hit| {
+                let fits = |r: &usize| {
+                    wanted(&compiled.spec.members[*r].is)
+                        && compiled.holds(*r, document, &text[hit.value.clone()])
+                };
+                if hit.rules.iter().any(fits) {
                     found.push(hit.pointer.to_owned());
                 }
             });
@@ -489,7 +503,7 @@ fn named_kinds(spec: &RefSpec, pointer: &str) -> Vec<Kind> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HandleName, HandleSpec, Id, Role};
+    use super::super::{HandleName, HandleSpec, Id, MemberRule, Role};
     use super::*;
 
     fn rules() -> Rules {

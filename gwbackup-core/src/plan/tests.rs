@@ -6,7 +6,7 @@ use super::*;
 use crate::model::{
     Cause, ChangeNo, Document, Gap, HandleName, HandleSpec, Handles, Id, Kind, KindSpec, Member,
     MemberRule, MemorySnapshot, Part, Place, RefSpec, Reference, Replace, Resource, Role, Schema,
-    TextScan, To, Within,
+    TextScan, To, Verdict, Within,
 };
 use crate::{Error, ErrorKind};
 
@@ -82,8 +82,9 @@ fn decision(decided: &Decided, at: &str) -> Decision {
 }
 
 fn mapped(pairs: &[(&str, &str)]) -> PlanOptions {
-    let ids = pairs.iter().map(|(a, b)| (key(a), key(b))).collect();
-    PlanOptions { ids, ..PlanOptions::default() }
+    let mut options = PlanOptions::default();
+    options.mapping.extend(pairs.iter().map(|(a, b)| (key(a), key(b))));
+    options
 }
 
 fn refused(result: Result<Decided>) -> Error {
@@ -268,10 +269,12 @@ fn what_lies_outside_is_named_once() {
     let live = snapshot(&[("plan/p3", role)]);
     let (options, none) = (PlanOptions::default(), BTreeSet::new());
     let made = draft(&rules, &backup, &live, &options, &IdMap::default(), &none, &none).unwrap();
-    let findings = made.findings();
-    assert_eq!(findings.len(), 1);
-    assert_eq!((findings[0].subject.as_str(), findings[0].verdict), ("admin", Verdict::Warning));
-    assert!(findings[0].detail.starts_with("role: named by 2 "), "{}", findings[0].detail);
+    let [role] = made.decided.outside.dependencies().try_into().unwrap();
+    assert_eq!((role.class.as_str(), role.name.as_str(), role.resources), ("role", "admin", 2));
+    assert_eq!(role.keys, [key("plan/p1"), key("plan/p2")]);
+    assert_eq!(role.finding(), None, "nobody looked");
+    let missing = Dependency { presence: Presence::Missing, ..role };
+    assert_eq!(missing.finding().map(|found| found.verdict), Some(Verdict::Failed));
 }
 
 /// `credential`, whose password the vendor gives out as a hash, and whose secret sometimes.

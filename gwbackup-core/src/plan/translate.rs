@@ -163,7 +163,9 @@ impl<'a> Translator<'a> {
             }
             To::Gateway { handle } => {
                 let (was, is) = (self.own.gateway.get(handle)?, self.gateway.get(handle)?);
-                (was != is).then(|| Named::Text(is.clone()))
+                // Where it names another gateway, that is not what moves.
+                let own = was != is && from.document.text_at(&reference.at).as_ref() == Some(was);
+                own.then(|| Named::Text(is.clone()))
             }
             To::External { .. } => None,
         }

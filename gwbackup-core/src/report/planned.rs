@@ -4,7 +4,7 @@ use super::go_live::{changes, counts, findings, left};
 use super::page::{Facts, Page, Part, Said, Tone};
 use super::{html, length, markdown};
 use crate::model::{Action, Undo};
-use crate::plan::PlannedStep;
+use crate::plan::{Dependency, PlannedStep, Presence};
 use crate::restore::Plan;
 
 /// Steps that a document shows; JSON has all.
@@ -55,6 +55,17 @@ impl Plan {
             page.heading("Findings");
             page.add(findings("about", &self.findings));
         }
+        if !self.dependencies.is_empty() {
+            page.heading("Needed outside the gateway");
+            page.add(outside(&self.dependencies));
+        }
+        let rules = self.mapping.iter().map(|rule| {
+            let met = rule.resources;
+            Said::from(format!("{} becomes {}: in {met} resources", rule.from, rule.to))
+        });
+        page.listed("Mapping", rules.collect());
+        let supplied = self.supplied.iter().map(|place| Said::from(place.as_str()));
+        page.listed("Secrets that were supplied", supplied.collect());
         if !self.steps.is_empty() {
             page.heading("Steps");
             page.add(table(&self.steps));
@@ -71,6 +82,25 @@ impl Plan {
         page.listed("Left", left(&self.left));
         page
     }
+}
+
+fn outside(all: &[Dependency]) -> Part {
+    let row = |dependency: &Dependency| {
+        let tone = match dependency.presence {
+            Presence::Present => Tone::Good,
+            Presence::Missing => Tone::Bad,
+            Presence::Unchecked | Presence::Different | Presence::NotVisible => Tone::Doubt,
+        };
+        let found = match dependency.detail.as_str() {
+            "" => dependency.presence.to_string(),
+            detail => format!("{}: {detail}", dependency.presence),
+        };
+        let name = format!("{} ({})", dependency.name, dependency.class);
+        let count = format!("{} resources", dependency.resources);
+        vec![Said::from(name), Said::new(tone, found), Said::from(count)]
+    };
+    let rows = all.iter().map(row).collect();
+    Part::Table { head: vec!["what", "standing", "named by"], rows }
 }
 
 fn yes(is: bool) -> &'static str {

@@ -10,11 +10,14 @@ use crate::backup::{self, BackupOptions, BackupReport, BackupType};
 use crate::context::Context;
 use crate::crypt::random;
 use crate::error::Result;
+use crate::mapping::Mapping;
 use crate::model::{IdMap, Key};
 use crate::plan::{Existing, PlanOptions, Selector};
 use crate::policy::Objectives;
 use crate::report::RestoreReport;
-use crate::restore::{self, ApplyOptions, Order, Plan, Ready};
+use crate::restore::{
+    self, ApplyOptions, Approval, DependencyProbe, Order, Plan, Ready, SecretProvider,
+};
 use crate::source::Source;
 use crate::target::{Check, Target};
 use crate::verify::{self, Depth, VerifyReport};
@@ -34,7 +37,15 @@ impl Repository {
     /// Describes a restore of `backup` onto `target`.
     pub fn restore(&self, backup: &BackupInfo, target: Arc<dyn Target>) -> RestoreBuilder {
         let (repository, backup) = (self.clone(), backup.clone());
-        RestoreBuilder { repository, backup, target, options: PlanOptions::default() }
+        let options = PlanOptions::default();
+        let (probes, secrets) = (Vec::new(), None);
+        RestoreBuilder { repository, backup, target, options, probes, secrets }
+    }
+
+    /// Writes into the log that the context's actor has looked at a plan and approved it: exactly this
+    /// plan, for exactly the state that it was made for.
+    pub async fn approve(&self, cx: &Context, plan: &Plan) -> Result<Approval> {
+        restore::approve(&self.vault, cx, plan).await
     }
 
     /// Goes on with a run, in the direction in which it stopped. `Refused` for one that is over;
@@ -213,12 +224,20 @@ pub struct RestoreBuilder {
     backup: BackupInfo,
     target: Arc<dyn Target>,
     options: PlanOptions,
+    probes: Vec<Arc<dyn DependencyProbe>>,
+    secrets: Option<Arc<dyn SecretProvider>>,
 }
 
 impl RestoreBuilder {
     /// What happens to resources that exist and differ.
     pub fn existing(mut self, policy: Existing) -> Self {
         self.options.existing = policy;
+        self
+    }
+
+    /// The same for one kind, by its name or one of its aliases (may be said again).
+    pub fn existing_of(mut self, kind: impl Into<String>, policy: Existing) -> Self {
+        self.options.policies.insert(kind.into(), policy);
         self
     }
 
@@ -237,13 +256,34 @@ impl RestoreBuilder {
 
     /// Says which resource of the target a resource of the backup is.
     pub fn identity(mut self, backup: Key, target: Key) -> Self {
-        self.options.ids.insert(backup, target);
+        self.options.mapping.extend([(backup, target)]);
         self
     }
 
     /// Several identities at once.
     pub fn identities(mut self, map: BTreeMap<Key, Key>) -> Self {
-        self.options.ids.extend(map);
+        self.options.mapping.extend(map);
+        self
+    }
+
+    /// Says what things and texts of the backup are called in the target.
+    pub fn mapping(mut self, mapping: Mapping) -> Self {
+        self.options.mapping = mapping;
+        self
+    }
+
+    /// Looks with this for what the configuration needs outside the gateway (may be said again). What
+    /// is missing stops the restore before its first write.
+    pub fn probe(mut self, probe: Arc<dyn DependencyProbe>) -> Self {
+        self.probes.push(probe);
+        self
+    }
+
+    /// Takes secrets from here: what the backup does not hold, and what shall be another. From then
+    /// on a secret that is missing stops the restore before its first write. A run that is carried
+    /// on later has what was supplied, for keys with the right to secrets.
+    pub fn secrets(mut self, provider: Arc<dyn SecretProvider>) -> Self {
+        self.secrets = Some(provider);
         self
     }
 
@@ -258,8 +298,8 @@ impl RestoreBuilder {
     /// `KeyUnavailable` when a secret is needed that the keys may not read; `Refused` when more
     /// would be deleted than the limit allows, or no order of writing exists.
     pub async fn plan(self, cx: &Context) -> Result<PreparedRestore> {
-        let Self { repository, backup, target, options } = self;
-        let order = Order { point: backup.point, target, options };
+        let Self { repository, backup, target, options, probes, secrets } = self;
+        let order = Order { point: backup.point, target, options, probes, secrets };
         let ready = Box::pin(restore::prepare(&repository.vault, cx, order)).await?;
         Ok(PreparedRestore(Box::new(ready)))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::approval::{Act, Authorizer, Request, authorize};
 use super::compare::{Comparison, compare, newcomers};
 use super::journal::{Record, RunStatus};
 use super::phases::{Phase, Phases};
@@ -36,6 +37,37 @@ pub struct ApplyOptions {
     pub accept_undrilled: bool,
     /// Tests to run afterwards.
     pub checks: Vec<Arc<dyn Check>>,
+    /// Who decides whether the gateway may be written; everybody may if absent.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
+    /// Which stage the gateway is, for that decision; that of the backup if absent.
+    pub environment: Option<String>,
+}
+
+impl ApplyOptions {
+    /// Asks whether this may be done; why it may.
+    async fn authorized(
+        &self,
+        vault: &Vault,
+        cx: &Context,
+        act: Act,
+        about: (&str, Uuid, String),
+        details: &Details,
+    ) -> Result<Option<String>> {
+        let Some(authorizer) = &self.authorizer else { return Ok(None) };
+        let (gateway, backup, subject) = about;
+        let request = Request {
+            act,
+            actor: cx.actor().to_owned(),
+            claims: cx.claims().clone(),
+            reason: cx.reason().map(str::to_owned),
+            gateway: gateway.to_owned(),
+            environment: self.environment.clone().unwrap_or_else(|| details.environment.clone()),
+            backup,
+            subject,
+            approvals: Vec::new(),
+        };
+        authorize(vault, cx, authorizer.as_ref(), request).await.map(Some)
+    }
 }
 
 /// How a run went.
@@ -52,6 +84,8 @@ pub struct RunReport {
     pub compare: Comparison,
     /// The backup of the target before the run.
     pub safety: Option<Uuid>,
+    /// Why the gateway could be written, where somebody had to be asked.
+    pub allowed: Option<String>,
     /// Why the target could not be read back; `compare` is empty then.
     pub unread: Option<String>,
     /// Identities in the target, where they differ from those in the backup.
@@ -148,10 +182,12 @@ impl Ready {
         if self.plan.is_empty() {
             return self.nothing_to_do(cx, options, partial, phases).await;
         }
+        let about = (self.plan.target.as_str(), self.plan.backup, self.plan.digest()?);
+        let allowed = options.authorized(&vault, cx, Act::Restore, about, &self.details).await?;
         phases.begin(cx, "see that the target has not moved");
         self.unmoved(cx).await?;
         phases.begin(cx, "safety backup");
-        let (mut run, begin, rest) = self.into_run(cx)?;
+        let (mut run, begin, rest) = self.into_run(cx).await?;
         let facts = EndFacts {
             run: run.id,
             source: rest.plan.source.clone(),
@@ -168,7 +204,7 @@ impl Ready {
         run.go(cx, partial).await.map(drop).or_else(stopped).map_err(|e| interrupted(id, e))?;
         conclude(&vault, cx, run, &rest.details, &rest.left_alone, options, facts, phases)
             .await
-            .map(|report| RunReport { safety: Some(safety.id), ..report })
+            .map(|report| RunReport { safety: Some(safety.id), allowed, ..report })
             .map_err(|e| interrupted(id, e))
     }
 
@@ -188,6 +224,7 @@ impl Ready {
         Ok(RunReport {
             phases,
             unread: None,
+            allowed: None,
             run: None,
             status: if partial { RunStatus::Partial } else { RunStatus::Success },
             applied: 0,
@@ -256,6 +293,9 @@ pub(crate) async fn carry_on(
         }
         _ => {}
     }
+    let act = if turn { Act::RollBack } else { Act::Resume };
+    let about = (begin.target.as_str(), begin.backup, id.to_string());
+    let allowed = options.authorized(vault, cx, act, about, &details).await?;
     phases.begin(cx, if turn { "roll back" } else { WRITE });
     if turn && !run.state.backwards {
         run.turn(cx, "asked for".to_owned()).await.map_err(|e| interrupted(id, e))?;
@@ -275,7 +315,7 @@ pub(crate) async fn carry_on(
     }
     conclude(vault, cx, run, &details, &left_alone, options, facts, phases)
         .await
-        .map(|report| RunReport { safety: Some(begin.safety), ..report })
+        .map(|report| RunReport { safety: Some(begin.safety), allowed, ..report })
         .map_err(|e| interrupted(id, e))
 }
 
@@ -339,6 +379,7 @@ async fn conclude(
         applied: run.state.applied,
         compare,
         unread,
+        allowed: None,
         safety: None,
         map,
         failures: run.state.failures,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::world::World;
 use crate::error::Result;
-use crate::model::{Action, Key, Rules, Snapshot, Verdict, absent_places};
-use crate::plan::{FieldChange, Join, field_changes, label, secret_pointers};
+use crate::model::{Action, Key, Rules, Snapshot, Verdict};
+use crate::plan::{FieldChange, Join, field_changes, label, secret_pointers, unseen};
 
 /// Differences that a report names one by one.
 const NAMED: usize = 1000;
@@ -82,8 +82,7 @@ pub(crate) fn compare(
             found.deviation(rules, &resource, true, Vec::new());
             continue;
         };
-        let absent: Vec<String> =
-            absent_places(&resource).chain(absent_places(&actual)).map(str::to_owned).collect();
+        let absent = unseen(rules, wanted, &resource, &actual).places;
         let (document, _) = ours.write(&resource)?;
         let attached = resource.attachments == actual.attachments;
         if document == actual.document && attached && absent.is_empty() {

@@ -4,22 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
+use super::dependencies::{DependencyProbe, check};
+use super::desired::Desired;
 use super::journal::{Begin, Journal, Record};
 use super::run::{Run, State, begin};
 use super::store::VaultRecords;
+use super::supply::{SecretProvider, ask};
 use super::world::{Material, Progress, World};
 use crate::archive::{Capture, Details, View};
 use crate::backup::{self, BackupOptions, Prepared, Task};
 use crate::catalog::{EventDraft, EventKind, EventOutcome, RecoveryPoint, State as BackupState};
 use crate::clock::{Timestamp, millis, rfc3339};
 use crate::context::Context;
-use crate::crypt::uuid_v7;
+use crate::crypt::{hex, uuid_v7};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Change, Description, Finding, IdMap, Key, Restore, Rules, Undo, Verdict};
+use crate::mapping::RuleUse;
+use crate::model::{
+    Change, Description, Finding, IdMap, Key, Restore, Rules, Supplied, Undo, Verdict,
+};
 use crate::plan::{
-    Arranged, Decision, Draft, FieldChange, Head, Item, Links, PlanOptions, PlannedStep, Room,
-    Summary, draft, with_early,
+    Arranged, Decision, Dependency, Draft, FieldChange, Head, Item, Links, PlanOptions,
+    PlannedStep, Room, Summary, draft, with_early,
 };
 use crate::source::Source;
 use crate::target::Target;
@@ -60,6 +67,15 @@ pub struct Plan {
     pub left: Vec<Item>,
     /// What stops it before its first write.
     pub blocked: Vec<Item>,
+    /// What each rule of the mapping did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mapping: Vec<RuleUse>,
+    /// Places whose secrets were supplied, written `kind/id#/pointer`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supplied: Vec<String>,
+    /// What the resources to write need outside the gateway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<Dependency>,
     /// What the target's own dry run found.
     pub findings: Vec<Finding>,
     /// How long the writing takes, in milliseconds, as far as the provider can tell.
@@ -67,6 +83,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A digest of what it would do to which state: whoever approves it approves exactly this.
+    /// `Invalid` when the plan cannot be written as JSON.
+    pub fn digest(&self) -> Result<String> {
+        let parts = (
+            (&self.schema, self.backup, &self.backup_digest),
+            (&self.target, &self.target_digest),
+            (&self.options, &self.supplied, &self.steps),
+        );
+        let bytes = serde_json::to_vec(&parts)
+            .map_err(|_| Error::invalid("the plan cannot be written as JSON"))?;
+        Ok(hex::encode(&Sha256::digest(bytes)))
+    }
+
     /// Whether it writes nothing.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
@@ -97,6 +126,8 @@ pub(crate) struct Order {
     pub(crate) point: RecoveryPoint,
     pub(crate) target: Arc<dyn Target>,
     pub(crate) options: PlanOptions,
+    pub(crate) probes: Vec<Arc<dyn DependencyProbe>>,
+    pub(crate) secrets: Option<Arc<dyn SecretProvider>>,
 }
 
 /// A plan with everything that it takes to carry it out.
@@ -121,7 +152,8 @@ pub(crate) struct Ready {
 
 /// Compares the backup with the live gateway. Writes nothing anywhere.
 pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> Result<Ready> {
-    let Order { point, target, mut options } = order;
+    let Order { point, target, mut options, probes, secrets } = order;
+    options.supply |= secrets.is_some();
     options.at.get_or_insert(cx.now().as_second());
     if !matches!(point.state(cx.now()), BackupState::Success | BackupState::Partial) {
         return Err(Error::refused("the backup did not succeed, so it cannot be restored")
@@ -143,11 +175,16 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
     let safety = capture(vault, cx, &target, &description, &found.details).await?;
     let live = safety.view(vault).await?;
     let rules = Rules::new(Arc::clone(&description.schema));
+    let mut desired = desired(backup, &rules, &options).await?;
+    if let Some(provider) = &secrets {
+        let supplied = ask(cx, provider.as_ref(), &desired).await?;
+        desired = desired.with(supplied, &rules)?;
+    }
+    let supplied = desired.supplied().map(Supplied::places).unwrap_or_default();
     let mut made = {
         let (options, kept) = (options.clone(), kept.clone());
         let soft_deleted = safety.soft_deleted.clone();
-        let (backup, live) = (Arc::clone(&backup), Arc::clone(&live));
-        blocking(move || material(rules, backup, live, &options, &kept, &soft_deleted)).await?
+        blocking(move || material(rules, desired, live, &options, &kept, &soft_deleted)).await?
     };
     let changes: Vec<Change> = made.material.changes.values().cloned().collect();
     let arrange = |changes: &[Change]| target.arrange(&description, changes);
@@ -158,6 +195,7 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
     let states = world.around(&numbers, false);
     let mut findings = target.validate(cx, &description, &changes, &states).await?;
     findings.extend(made.findings.clone());
+    findings.extend(check(cx, &probes, &mut made.dependencies, target.as_ref()).await?);
     let steps = steps(&arranged, &world, &made.items);
     let about = About::new(&point, &found, target.address(), &made.summary, &made.items, &findings);
     let is_blocked =
@@ -180,6 +218,9 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
         steps,
         left: about.left,
         blocked,
+        mapping: made.mapping,
+        supplied,
+        dependencies: made.dependencies,
         findings,
         estimate_ms: u64::try_from(estimate.as_millis()).unwrap_or(u64::MAX),
     };
@@ -207,6 +248,8 @@ struct Made {
     links: Vec<Links>,
     left_alone: BTreeSet<Key>,
     findings: Vec<Finding>,
+    dependencies: Vec<Dependency>,
+    mapping: Vec<RuleUse>,
 }
 
 impl Made {
@@ -217,27 +260,30 @@ impl Made {
     }
 }
 
+/// The backup as the options let it appear, without secrets that somebody supplies.
+async fn desired(backup: Arc<View>, rules: &Rules, options: &PlanOptions) -> Result<Desired> {
+    let (rules, mapping) = (rules.clone(), options.mapping.clone());
+    blocking(move || Desired::new(backup, &rules, &mapping)).await
+}
+
 fn material(
     rules: Rules,
-    backup: Arc<View>,
+    desired: Desired,
     live: Arc<View>,
     options: &PlanOptions,
     kept: &IdMap,
     soft_deleted: &BTreeSet<Key>,
 ) -> Result<Made> {
-    let made = draft(
-        &rules,
-        backup.as_ref(),
-        live.as_ref(),
-        options,
-        kept,
-        soft_deleted,
-        &BTreeSet::new(),
-    )?;
+    let (options, kept) = (&desired.options(options), &desired.kept(kept));
+    let none = BTreeSet::new();
+    let (backup, now) = (desired.snapshot(), live.as_ref());
+    let made = draft(&rules, backup.as_ref(), now, options, kept, soft_deleted, &none)?;
     let left_alone = left_alone(&made, options);
-    let findings = made.findings();
-    let (material, items, summary, links) = Material::new(rules, backup, live, made);
-    Ok(Made { material, items, summary, links, left_alone, findings })
+    let findings = desired.findings();
+    let dependencies = made.decided.outside.dependencies();
+    let mapping = desired.used();
+    let (material, items, summary, links) = Material::new(rules, desired, live, made);
+    Ok(Made { material, items, summary, links, left_alone, findings, dependencies, mapping })
 }
 
 /// Whether the plan leaves this resource though it is not as in the backup.
@@ -357,11 +403,14 @@ fn steps(arranged: &Arranged, world: &World, items: &[Item]) -> Vec<PlannedStep>
             let fields = match early.get(&change.no) {
                 None => item.map(|item| item.fields.clone()).unwrap_or_default(),
                 Some(Room::Removal) => Vec::new(),
-                Some(Room::Rename(at)) => vec![FieldChange {
-                    at: at.clone(),
-                    from: None,
-                    to: Some("(temporary)".to_owned()),
-                }],
+                Some(Room::Rename(places)) => places
+                    .iter()
+                    .map(|at| FieldChange {
+                        at: at.clone(),
+                        from: None,
+                        to: Some("(temporary)".to_owned()),
+                    })
+                    .collect(),
             };
             let target = change.target_key();
             steps.push(PlannedStep {
@@ -430,12 +479,20 @@ impl Ready {
     }
 
     /// Makes a run of it: nothing is written yet.
-    pub(crate) fn into_run(self, cx: &Context) -> Result<(Run, Begin, Unstarted)> {
+    pub(crate) async fn into_run(self, cx: &Context) -> Result<(Run, Begin, Unstarted)> {
         let id = uuid_v7(cx.clock().as_ref())?;
+        let secrets = match self.world.material.wanted.supplied() {
+            Some(supplied) => {
+                let plain = supplied.to_plain()?;
+                Some(self.vault.seal_confidential(cx, *id.as_bytes(), &plain).await?)
+            }
+            None => None,
+        };
         let store = Arc::new(VaultRecords { vault: Arc::clone(&self.vault), run: id });
         let begin = Begin {
             backup: self.plan.backup,
             safety: self.safety.backup,
+            secrets,
             target: self.plan.target.clone(),
             options: self.plan.options.clone(),
             kept: self.kept,
@@ -516,11 +573,16 @@ pub(crate) async fn resume(
     let live = vault.view(cx, known(begin.safety)?).await?;
     let description = target.describe(cx).await?;
     let rules = Rules::new(Arc::clone(&description.schema));
+    let mut desired = desired(backup, &rules, &begin.options).await?;
+    if let Some(sealed) = &begin.secrets {
+        let plain = vault.open_confidential(cx, *id.as_bytes(), sealed).await?;
+        desired = desired.with(Supplied::from_plain(&plain)?, &rules)?;
+    }
     let mut made = {
         let begin = begin.clone();
         blocking(move || {
             let soft_deleted = begin.soft_deleted.iter().cloned().collect();
-            material(rules, backup, live, &begin.options, &begin.kept, &soft_deleted)
+            material(rules, desired, live, &begin.options, &begin.kept, &soft_deleted)
         })
         .await?
     };

@@ -247,21 +247,23 @@ impl Run {
         Ok(status)
     }
 
-    /// Where things of the backup are in the target, as far as keys or handles differ.
+    /// Where things of the backup are in the target, as far as keys or handles differ; by the keys
+    /// that the backup has.
     pub(crate) fn id_map(&self) -> IdMap {
         let material = &self.world.material;
         let mut map = self.kept.clone();
+        let mut note = |key: &Key, there: &There| {
+            map.entries.insert(material.wanted.original(key), there.clone());
+        };
         let matched = material.matching.id_map();
-        map.entries.extend(matched.entries);
+        matched.entries.iter().for_each(|(key, there)| note(key, there));
         self.world.progress(|progress| {
             for (key, there) in progress.remade() {
                 if let Some(own) = material.matching.own(key) {
-                    map.entries.insert(own, there.clone());
+                    note(&own, there);
                 }
             }
-            for (key, there) in progress.made() {
-                map.entries.insert(key.clone(), there.clone());
-            }
+            progress.made().iter().for_each(|(key, there)| note(key, there));
         });
         map
     }

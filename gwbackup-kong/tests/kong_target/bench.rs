@@ -13,7 +13,7 @@ use gwbackup_core::restore::{ApplyOptions, RunStatus};
 use gwbackup_core::sink::MemorySink;
 use gwbackup_core::testing::ManualClock;
 use gwbackup_core::{Context, Copy, Repository, Result};
-use gwbackup_kong::testing::{KongDouble, KongDoubleBuilder};
+use gwbackup_kong::testing::{Asked, Fault, KongDouble, KongDoubleBuilder};
 use gwbackup_kong::{ImportHook, KongAdmin};
 use serde_json::Value;
 use url::Url;
@@ -198,4 +198,34 @@ pub fn empty(node: &KongDouble) {
         }
     }
     assert_eq!(node.state().values().map(Vec::len).sum::<usize>(), 0);
+}
+
+/// Whether a call may change the node.
+pub fn is_write(method: &str, path: &str) -> bool {
+    method != "GET" && !path.starts_with("/schemas/")
+}
+
+/// What happens to the `k`-th write.
+pub fn at_write(
+    node: &KongDouble,
+    k: usize,
+    fault: impl Fn(u32) -> Option<Fault> + Send + 'static,
+) {
+    let mut writes = 0;
+    let mut victim: Option<(String, String, u32)> = None;
+    node.faults(move |asked: &Asked<'_>| {
+        if !is_write(asked.method, asked.path) {
+            return None;
+        }
+        writes += 1;
+        if writes == k {
+            victim = Some((asked.method.to_owned(), asked.path.to_owned(), 0));
+        }
+        let (method, path, attempts) = victim.as_mut()?;
+        if *method != asked.method || *path != asked.path {
+            return None;
+        }
+        *attempts += 1;
+        fault(*attempts)
+    });
 }

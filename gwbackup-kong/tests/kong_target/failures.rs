@@ -6,10 +6,10 @@ use gwbackup_core::model::Action;
 use gwbackup_core::report::GoLive;
 use gwbackup_core::repository::{BackupInfo, RestoreOutcome};
 use gwbackup_core::restore::RunStatus;
-use gwbackup_kong::testing::{Asked, Fault, KongDouble};
+use gwbackup_kong::testing::{Fault, KongDouble};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, State, assert_same, importing};
+use crate::bench::{Bench, State, assert_same, at_write, importing, is_write};
 
 /// A backup of the recorded node, and how the node is by now.
 struct Scene {
@@ -61,10 +61,6 @@ impl Scene {
     }
 }
 
-fn is_write(method: &str, path: &str) -> bool {
-    method != "GET" && !path.starts_with("/schemas/")
-}
-
 /// Things are lost, changed and added.
 fn drift(node: &KongDouble, recorded: &State) {
     let call = |method: &str, path: &str, body: Value| {
@@ -112,27 +108,6 @@ fn drift(node: &KongDouble, recorded: &State) {
         put("consumers", 4, json!({"username": format!("new-{n}")}));
         put("key-auths", 5, json!({"key": format!("new-{n}"), "consumer": {"id": id(4)}}));
     }
-}
-
-/// What happens to the `k`-th write.
-fn at_write(node: &KongDouble, k: usize, fault: impl Fn(u32) -> Option<Fault> + Send + 'static) {
-    let mut writes = 0;
-    let mut victim: Option<(String, String, u32)> = None;
-    node.faults(move |asked: &Asked<'_>| {
-        if !is_write(asked.method, asked.path) {
-            return None;
-        }
-        writes += 1;
-        if writes == k {
-            victim = Some((asked.method.to_owned(), asked.path.to_owned(), 0));
-        }
-        let (method, path, attempts) = victim.as_mut()?;
-        if *method != asked.method || *path != asked.path {
-            return None;
-        }
-        *attempts += 1;
-        fault(*attempts)
-    });
 }
 
 fn rolled_back(scene: &Scene, k: usize, node: &KongDouble, outcome: &RestoreOutcome) {

@@ -14,4 +14,5 @@ mod failures;
 mod hashes;
 mod refusals;
 mod rules;
+mod swaps;
 mod whole;
