@@ -175,10 +175,9 @@ impl<'a> Tour<'a> {
         let prepared = repository.restore(&backup, target).plan(self.cx).await?;
         self.show(prepared.plan())?;
         self.chapter(7, "The restore");
-        let promised = repository.view(self.cx, &backup).await?.snapshot();
         let options = ApplyOptions::default()
             .check(Arc::new(Probe(self.node.clone())))
-            .check(self.node.probing()?.of(promised));
+            .check(self.node.probing()?.of(prepared.configuration()));
         let report = prepared.apply(self.cx, &options).await?.report;
         self.tell(format_args!(
             "   {:?}: {} resources written, parents first, several at a time; hashed passwords",

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use gwbackup::probe::{Options, Scenario};
-use gwbackup::repository::BackupInfo;
+use gwbackup::repository::PreparedRestore;
 use gwbackup::restore::{ApplyOptions, Probing};
 use gwbackup::target::Check;
 use gwbackup::{Repository, Result};
@@ -63,14 +63,18 @@ fn caller(_arguments: &Probes) -> Result<Arc<dyn gwbackup::probe::Caller>> {
 pub(super) async fn checks(
     session: &Session,
     repository: &Repository,
-    backup: &str,
+    prepared: &PreparedRestore,
     arguments: &Probes,
 ) -> Result<Vec<Arc<dyn Check>>> {
     let Some(probing) = probing(arguments)? else { return Ok(Vec::new()) };
-    let promised: BackupInfo =
-        repository.find(&session.cx, arguments.probes_of.as_deref().unwrap_or(backup)).await?;
-    let view = repository.view(&session.cx, &promised).await?;
-    Ok(vec![probing.of(view.snapshot())])
+    let configuration = match &arguments.probes_of {
+        None => prepared.configuration(),
+        Some(other) => {
+            let other = repository.find(&session.cx, other).await?;
+            repository.view(&session.cx, &other).await?.snapshot()
+        }
+    };
+    Ok(vec![probing.of(configuration)])
 }
 
 pub(crate) async fn drill(session: &Session, arguments: Drill) -> Result<Outcome> {

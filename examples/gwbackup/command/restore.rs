@@ -101,8 +101,8 @@ pub(crate) async fn restore(session: &Session, arguments: Restore) -> Result<Out
     let map_file = arguments.map_out.as_deref().map(new_file).transpose()?;
     let report_file = arguments.report.as_deref().map(new_file).transpose()?;
     let mut options = options(&arguments.consent);
-    let backup = prepared.plan().backup.to_string();
-    options.checks = super::prove::checks(session, &repository, &backup, &arguments.probes).await?;
+    options.checks =
+        super::prove::checks(session, &repository, &prepared, &arguments.probes).await?;
     let outcome = prepared.apply(&session.cx, &options).await?;
     if let Some(mut file) = map_file {
         let text = Mapping::text(identities(&outcome));

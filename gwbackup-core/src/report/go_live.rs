@@ -65,7 +65,10 @@ impl RestoreReport {
             .row("Gateway in the backup", self.source.clone())
             .row("Gateway written", self.target.clone())
             .row("Run", self.run.map_or("nothing had to be written".to_owned(), |r| r.to_string()))
-            .row("Why it was allowed", self.allowed.clone().unwrap_or_else(|| "not asked".to_owned()))
+            .row(
+                "Why it was allowed",
+                self.allowed.clone().unwrap_or_else(|| "not asked".to_owned()),
+            )
             .row("Run ended", Said::new(tone_of_end(self.status), format!("{:?}", self.status)))
             .row("Calls that ended well", self.applied.to_string());
         page.add(facts.part());

@@ -138,7 +138,7 @@ impl DrillBuilder {
                         .help("give an empty one, or say that it may be changed"));
                 }
                 phases.begin(cx, "restore");
-                self.restore(cx, &backup, prepared).await
+                self.restore(cx, prepared).await
             }
             Err(e) => Err(e),
         };
@@ -205,17 +205,11 @@ impl DrillBuilder {
         Ok((backup, selection, rpo))
     }
 
-    async fn restore(
-        &self,
-        cx: &Context,
-        backup: &BackupInfo,
-        prepared: PreparedRestore,
-    ) -> Result<RestoreReport> {
+    async fn restore(&self, cx: &Context, prepared: PreparedRestore) -> Result<RestoreReport> {
         let mut options = self.options.clone();
         options.accept_undrilled = true;
         if let Some(probing) = &self.probing {
-            let configuration = self.repository.view(cx, backup).await?.snapshot();
-            options = options.check(probing.of(configuration));
+            options = options.check(probing.of(prepared.configuration()));
         }
         // How old a point is by now says nothing about the promise: it may be one of last month.
         let outcome = prepared.apply_for(cx, &options, Objectives::default()).await?;

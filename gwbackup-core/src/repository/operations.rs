@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::crypt::random;
 use crate::error::Result;
 use crate::mapping::Mapping;
-use crate::model::{IdMap, Key};
+use crate::model::{IdMap, Key, Snapshot};
 use crate::plan::{Existing, PlanOptions, Selector};
 use crate::policy::Objectives;
 use crate::report::RestoreReport;
@@ -313,6 +313,12 @@ impl PreparedRestore {
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.0.plan
+    }
+
+    /// What the gateway shall hold: the backup as the plan sees it, mapping and supplied secrets
+    /// included. Probes follow from it.
+    pub fn configuration(&self) -> Arc<dyn Snapshot> {
+        Arc::clone(&self.0.world.material.backup)
     }
 
     /// Carries it out: safety backup, journal, writes, roll back where a step fails for good, read
