@@ -1,6 +1,7 @@
 //! The commands. Each is one or two calls of the library.
 
 mod make;
+mod prove;
 mod read;
 pub(crate) mod restore;
 
@@ -39,6 +40,8 @@ pub(crate) async fn run(
         Command::Resume(arguments) => restore::carry_on(&session, arguments, false).await,
         Command::Rollback(arguments) => restore::carry_on(&session, arguments, true).await,
         Command::Approve { plan } => restore::approve(&session, &plan).await,
+        Command::Drill(arguments) => prove::drill(&session, arguments).await,
+        Command::Runbook { what, out } => prove::runbook(&session, &what, out).await,
         Command::Preflight { gateway, purpose } => {
             read::preflight(&session, &gateway, purpose).await
         }

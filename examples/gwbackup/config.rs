@@ -8,6 +8,7 @@ use gwbackup::connect::{CopySpec, Settings};
 use gwbackup::mapping::Mapping;
 use gwbackup::model::Key;
 use gwbackup::policy::Policy;
+use gwbackup::probe::Scenario;
 use gwbackup::restore::{FourEyes, Plan};
 use gwbackup::{Error, Result};
 use serde::Deserialize;
@@ -150,6 +151,16 @@ pub(crate) fn mapping_text<'a>(pairs: impl IntoIterator<Item = (&'a Key, &'a Key
         format!("[[id]]\nkind = {kind}\nfrom = {from}\nto = {to}\n")
     };
     pairs.into_iter().map(entry).collect()
+}
+
+/// Probes and loads that the user wrote down.
+pub(crate) fn scenario(path: &Path) -> Result<Scenario> {
+    if path.extension().is_none_or(|ending| ending != "json") {
+        return toml(path);
+    }
+    let text = std::fs::read(path).map_err(|e| Error::from(e).on(path.display()))?;
+    serde_json::from_slice(&text)
+        .map_err(|e| Error::invalid(format!("this is no scenario: {e}")).on(path.display()))
 }
 
 /// A plan that was stored.

@@ -13,10 +13,13 @@ use std::path::{Path, PathBuf};
 const LEVELS: &[(&str, &[&str])] = &[
     ("ground", &["error", "clock", "observe", "context", "task", "retry"]),
     ("model", &["model"]),
-    ("seams", &["source", "target", "crypt", "sink", "sort", "whole_file", "jsonl", "connect"]),
+    (
+        "seams",
+        &["source", "probe", "target", "crypt", "sink", "sort", "whole_file", "jsonl", "connect"],
+    ),
     ("stored form", &["archive", "catalog", "mapping", "plan", "policy", "vault"]),
     ("operations", &["backup", "verify", "restore", "drift", "preflight"]),
-    ("reports", &["report"]),
+    ("reports", &["report", "drill", "runbook"]),
     ("entry", &["repository"]),
 ];
 

@@ -26,7 +26,12 @@ pub(crate) async fn plan(session: &Session, arguments: PlanArgs) -> Result<Outco
         prepare(session, &repository, &arguments.backup, target, &arguments.options).await?;
     let plan = prepared.plan();
     if let Some(path) = &arguments.out {
-        write_new(path, &format!("{}\n", json(plan)?))?;
+        let text = match (Form::of(path), path.extension()) {
+            (Form::Html, _) => plan.to_html(),
+            (_, Some(ending)) if ending == "md" => plan.to_markdown(),
+            _ => format!("{}\n", json(plan)?),
+        };
+        write_new(path, &text)?;
     }
     let differ = session.global.detailed_exitcode && !plan.is_empty();
     Ok(Outcome::new(plan, describe(plan))?.with_code(if differ { DIFFERENCES } else { 0 }))
@@ -122,15 +127,21 @@ pub(crate) async fn restore(session: &Session, arguments: Restore) -> Result<Out
     let map_file = arguments.map_out.as_deref().map(new_file).transpose()?;
     let report_file = arguments.report.as_deref().map(new_file).transpose()?;
     let named = arguments.onto.as_deref().unwrap_or(&prepared.plan().target);
-    let options = options(session, &arguments.consent, named);
+    let mut options = options(session, &arguments.consent, named);
+    options.checks =
+        super::prove::checks(session, &repository, &prepared, &arguments.probes).await?;
     let outcome = prepared.apply(&session.cx, &options).await?;
     if let Some(mut file) = map_file {
         let text = mapping_text(identities(&outcome));
         std::io::Write::write_all(&mut file, text.as_bytes())?;
     }
     if let (Some(mut file), Some(path)) = (report_file, &arguments.report) {
-        let as_json = path.extension().is_some_and(|ending| ending == "json");
-        let text = if as_json { json(&outcome.report)? } else { outcome.report.to_markdown() };
+        let report = &outcome.report;
+        let text = match Form::of(path) {
+            Form::Json => json(report)?,
+            Form::Html => report.to_html(),
+            Form::Other => report.to_markdown(),
+        };
         std::io::Write::write_all(&mut file, text.as_bytes())?;
     }
     finished(&outcome)
@@ -180,6 +191,7 @@ fn options(session: &Session, consent: &Consent, gateway: &str) -> ApplyOptions 
         environment: session.environment(gateway),
         accept_partial: consent.accept_partial,
         accept_loss: consent.accept_loss,
+        accept_undrilled: consent.accept_undrilled,
         ..ApplyOptions::default()
     }
 }
@@ -218,7 +230,24 @@ fn finished(outcome: &RestoreOutcome) -> Result<Outcome> {
     Ok(Outcome::new(&result, text)?.with_code(run_code(report.status)))
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String> {
+/// The form of a document, by the name of its file.
+pub(crate) enum Form {
+    Json,
+    Html,
+    Other,
+}
+
+impl Form {
+    pub(crate) fn of(path: &std::path::Path) -> Self {
+        match path.extension().and_then(|ending| ending.to_str()) {
+            Some("json") => Self::Json,
+            Some("html" | "htm") => Self::Html,
+            _ => Self::Other,
+        }
+    }
+}
+
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string_pretty(value)
         .map_err(|_| Error::invalid("the result cannot be written as JSON"))
 }

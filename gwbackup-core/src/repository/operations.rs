@@ -11,8 +11,9 @@ use crate::context::Context;
 use crate::crypt::random;
 use crate::error::Result;
 use crate::mapping::Mapping;
-use crate::model::{IdMap, Key};
+use crate::model::{IdMap, Key, Snapshot};
 use crate::plan::{Existing, PlanOptions, Selector};
+use crate::policy::Objectives;
 use crate::report::RestoreReport;
 use crate::restore::{
     self, ApplyOptions, Approval, DependencyProbe, Order, Plan, Ready, SecretProvider,
@@ -81,7 +82,8 @@ impl Repository {
         let resumed = restore::resume(&self.vault, cx, run, target).await?;
         let about = resumed.about.clone();
         let run = Box::pin(restore::carry_on(&self.vault, cx, resumed, turn, options)).await?;
-        Ok(RestoreOutcome { report: RestoreReport::new(about, &run), map: run.map })
+        let objectives = self.vault.policy.objectives;
+        Ok(RestoreOutcome { report: RestoreReport::new(about, &run, objectives), map: run.map })
     }
 }
 
@@ -298,18 +300,25 @@ impl RestoreBuilder {
     pub async fn plan(self, cx: &Context) -> Result<PreparedRestore> {
         let Self { repository, backup, target, options, probes, secrets } = self;
         let order = Order { point: backup.point, target, options, probes, secrets };
-        Ok(PreparedRestore(restore::prepare(&repository.vault, cx, order).await?))
+        let ready = Box::pin(restore::prepare(&repository.vault, cx, order)).await?;
+        Ok(PreparedRestore(Box::new(ready)))
     }
 }
 
 /// A plan, ready to be carried out.
 #[derive(Debug)]
-pub struct PreparedRestore(Ready);
+pub struct PreparedRestore(pub(super) Box<Ready>);
 
 impl PreparedRestore {
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.0.plan
+    }
+
+    /// What the gateway shall hold: the backup as the plan sees it, mapping and supplied secrets
+    /// included. Probes follow from it.
+    pub fn configuration(&self) -> Arc<dyn Snapshot> {
+        Arc::clone(&self.0.world.material.backup)
     }
 
     /// Carries it out: safety backup, journal, writes, roll back where a step fails for good, read
@@ -320,9 +329,20 @@ impl PreparedRestore {
     /// says how the run ended. A cancelled context ends the run at its next safe point; a dropped
     /// future is a crash. [`Repository::resume`] goes on after either.
     pub async fn apply(self, cx: &Context, options: &ApplyOptions) -> Result<RestoreOutcome> {
-        let about = restore::About::from(&self.0.plan);
+        let objectives = self.0.vault.policy.objectives;
+        self.apply_for(cx, options, objectives).await
+    }
+
+    /// The same, held against these objectives.
+    pub(super) async fn apply_for(
+        self,
+        cx: &Context,
+        options: &ApplyOptions,
+        objectives: Objectives,
+    ) -> Result<RestoreOutcome> {
+        let about = self.0.about.clone();
         let run = Box::pin(self.0.apply(cx, options)).await?;
-        Ok(RestoreOutcome { report: RestoreReport::new(about, &run), map: run.map })
+        Ok(RestoreOutcome { report: RestoreReport::new(about, &run, objectives), map: run.map })
     }
 }
 

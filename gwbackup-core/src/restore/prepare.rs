@@ -16,12 +16,14 @@ use super::world::{Material, Progress, World};
 use crate::archive::{Capture, Details, View};
 use crate::backup::{self, BackupOptions, Prepared, Task};
 use crate::catalog::{EventDraft, EventKind, EventOutcome, RecoveryPoint, State as BackupState};
-use crate::clock::rfc3339;
+use crate::clock::{Timestamp, millis, rfc3339};
 use crate::context::Context;
 use crate::crypt::{hex, uuid_v7};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::RuleUse;
-use crate::model::{Change, Description, Finding, IdMap, Key, Rules, Supplied, Undo, Verdict};
+use crate::model::{
+    Change, Description, Finding, IdMap, Key, Restore, Rules, Supplied, Undo, Verdict,
+};
 use crate::plan::{
     Arranged, Decision, Dependency, Draft, FieldChange, Head, Item, Links, PlanOptions,
     PlannedStep, Room, Summary, draft, with_early,
@@ -29,7 +31,7 @@ use crate::plan::{
 use crate::source::Source;
 use crate::target::Target;
 use crate::task::blocking;
-use crate::vault::Vault;
+use crate::vault::{Found, Vault};
 
 /// What a restore would do, as a value: can be printed, stored, approved.
 ///
@@ -132,6 +134,7 @@ pub(crate) struct Order {
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) vault: Arc<Vault>,
+    pub(crate) about: About,
     pub(crate) plan: Plan,
     pub(crate) target: Arc<dyn Target>,
     pub(crate) description: Description,
@@ -143,6 +146,8 @@ pub(crate) struct Ready {
     pub(crate) kept: IdMap,
     /// Resources that the plan does not want to write though they differ.
     pub(crate) left_alone: BTreeSet<Key>,
+    /// Whether a drill of the backup has passed.
+    pub(crate) drilled: bool,
 }
 
 /// Compares the backup with the live gateway. Writes nothing anywhere.
@@ -189,14 +194,15 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
     let numbers: Vec<_> = changes.iter().map(|change| change.no).collect();
     let states = world.around(&numbers, false);
     let mut findings = target.validate(cx, &description, &changes, &states).await?;
-    findings.extend(made.findings);
+    findings.extend(made.findings.clone());
     findings.extend(check(cx, &probes, &mut made.dependencies, target.as_ref()).await?);
     let steps = steps(&arranged, &world, &made.items);
-    let about = About::new(&point, &found.details, target.address(), &made.summary, &made.items);
+    let about = About::new(&point, &found, target.address(), &made.summary, &made.items, &findings);
     let is_blocked =
         |item: &Item| matches!(item.decision, Decision::Blocked(_) | Decision::Ambiguous(_));
     let blocked = made.items.into_iter().filter(is_blocked).collect();
     let estimate = arranged.estimate(description.limits.parallel_writes);
+    let own = about.clone();
     let plan = Plan {
         schema: "gwbackup.plan/1".to_owned(),
         backup: about.backup,
@@ -220,6 +226,7 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
     };
     Ok(Ready {
         vault: Arc::clone(vault),
+        about: own,
         plan,
         target,
         description,
@@ -230,6 +237,7 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
         details: found.details,
         kept,
         left_alone: made.left_alone,
+        drilled: point.drill_passed.is_some(),
     })
 }
 
@@ -303,16 +311,55 @@ pub(crate) struct About {
     pub(crate) target: String,
     pub(crate) summary: Summary,
     pub(crate) left: Vec<Item>,
+    /// What a person should know that the target or the plan found beforehand.
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) origin: Origin,
+}
+
+/// Where a restored configuration comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Origin {
+    /// Whose gateway.
+    pub application: String,
+    /// Which stage of it.
+    pub environment: String,
+    /// `full`, `incremental` or `safety`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether all of the gateway was read.
+    pub complete: bool,
+    /// When it began to be read: what changed later is lost.
+    #[serde(serialize_with = "millis")]
+    pub taken_at: Timestamp,
+    /// Keyed digest of its state.
+    pub digest: String,
+    /// Product and version.
+    pub product: String,
+    /// Resources in it.
+    pub resources: u64,
 }
 
 impl About {
     fn new(
         point: &RecoveryPoint,
-        details: &Details,
+        found: &Found,
         target: String,
         summary: &Summary,
         items: &[Item],
+        findings: &[Finding],
     ) -> Self {
+        let Found { manifest, details, .. } = found;
+        let origin = Origin {
+            application: details.application.clone(),
+            environment: details.environment.clone(),
+            kind: manifest.kind.clone(),
+            complete: manifest.capture == Capture::Complete,
+            taken_at: manifest.started_at,
+            digest: details.state_digest.clone(),
+            product: format!("{} {}", details.product, details.version),
+            resources: details.resources,
+        };
         Self {
             backup: point.backup,
             backup_name: point.visible_name(),
@@ -320,19 +367,8 @@ impl About {
             target,
             summary: summary.clone(),
             left: items.iter().filter(|item| is_left(item)).cloned().collect(),
-        }
-    }
-}
-
-impl From<&Plan> for About {
-    fn from(plan: &Plan) -> Self {
-        Self {
-            backup: plan.backup,
-            backup_name: plan.backup_name.clone(),
-            source: plan.source.clone(),
-            target: plan.target.clone(),
-            summary: plan.summary.clone(),
-            left: plan.left.clone(),
+            findings: findings.to_vec(),
+            origin,
         }
     }
 }
@@ -430,6 +466,18 @@ async fn kept_map(vault: &Arc<Vault>, cx: &Context, source: &str, target: &str) 
 }
 
 impl Ready {
+    /// Something that the target holds already, beyond what is always there.
+    pub(crate) fn occupant(&self) -> Option<Key> {
+        let material = &self.world.material;
+        let counts = |head: &Head<'_>| {
+            material.rules.spec(head.kind()).is_some_and(|spec| {
+                let fixed = spec.presence.is_fixed(&head.key().id.last());
+                spec.restore == Restore::Always && spec.verbs.delete && !fixed
+            })
+        };
+        material.actual.heads().find(counts).map(Head::key)
+    }
+
     /// Makes a run of it: nothing is written yet.
     pub(crate) async fn into_run(self, cx: &Context) -> Result<(Run, Begin, Unstarted)> {
         let id = uuid_v7(cx.clock().as_ref())?;
@@ -549,8 +597,10 @@ pub(crate) async fn resume(
     }
     made.take_early(&begin.arranged);
     let world = World::new(Arc::new(made.material), Progress::default());
-    let (point, details) = (known(begin.backup)?, &found.details);
-    let about = About::new(point, details, begin.target.clone(), &made.summary, &made.items);
+    let point = known(begin.backup)?;
+    let target_address = begin.target.clone();
+    let about =
+        About::new(point, &found, target_address, &made.summary, &made.items, &made.findings);
     let left_alone = made.left_alone;
     let partial = made.summary.cannot_restore > 0;
     let mut run = Run {
