@@ -71,6 +71,7 @@ pub mod error;
 pub mod jsonl;
 pub mod model;
 pub mod observe;
+pub mod pace;
 pub mod plan;
 pub mod policy;
 pub mod preflight;

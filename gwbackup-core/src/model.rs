@@ -32,5 +32,6 @@ pub use snapshot::{MemorySnapshot, Snapshot};
 
 pub(crate) use canonical::{decode, encode};
 pub(crate) use change::pairs;
+pub(crate) use place::text_of;
 pub(crate) use rules::absent_places;
 pub(crate) use scan::{Matcher, elements, members, push_segment};

@@ -8,8 +8,8 @@ use super::index::{Head, Index, is_assigned};
 use crate::crypt::{Fingerprint, fingerprint, hex};
 use crate::error::Result;
 use crate::model::{
-    Document, HandleName, Handles, Key, Kind, Place, Reference, Resource, Rules, Snapshot, To,
-    absent_places,
+    Document, HandleName, Handles, Key, Kind, Part, Place, Reference, Resource, Rules, Snapshot, To,
+    absent_places, text_of,
 };
 
 /// Where a thing is in the target, as far as one of its handles is concerned.
@@ -163,7 +163,9 @@ impl<'a> Translator<'a> {
             }
             To::Gateway { handle } => {
                 let (was, is) = (self.own.gateway.get(handle)?, self.gateway.get(handle)?);
-                (was != is).then(|| Named::Text(is.clone()))
+                // Another region or account than the gateway's own stays what it is.
+                let says_so = || text_at(from, &reference.at).is_some_and(|text| text == *was);
+                (was != is && says_so()).then(|| Named::Text(is.clone()))
             }
             To::External { .. } => None,
         }
@@ -175,4 +177,21 @@ impl<'a> Translator<'a> {
             .and_then(|spec| spec.handles.iter().find(|h| h.name == *handle))
             .is_some_and(|spec| spec.by_server)
     }
+}
+
+/// What stands at a place.
+fn text_at(resource: &Resource, place: &Place) -> Option<String> {
+    let text = match place.part {
+        Part::Value => resource.document.get(&place.pointer)?.to_owned(),
+        Part::Name => {
+            let name = place.pointer.rsplit('/').next()?.replace("~1", "/").replace("~0", "~");
+            return slice(&name, place);
+        }
+    };
+    slice(&text_of(&text, place.coding)?, place)
+}
+
+fn slice(text: &str, place: &Place) -> Option<String> {
+    let Some(range) = &place.range else { return Some(text.to_owned()) };
+    text.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?).map(str::to_owned)
 }
