@@ -22,6 +22,7 @@ pub struct Config {
     pub(crate) credentials: SharedCredentialsProvider,
     pub(crate) budget: u8,
     pub(crate) calls: u16,
+    pub(crate) unpaced: bool,
 }
 
 impl Config {
@@ -44,6 +45,7 @@ impl Config {
             credentials,
             budget: BUDGET,
             calls: CALLS,
+            unpaced: false,
         })
     }
 
@@ -66,6 +68,13 @@ impl Config {
     #[must_use]
     pub fn with_budget(mut self, percent: u8) -> Self {
         self.budget = percent.clamp(1, 100);
+        self
+    }
+
+    /// The same, without any pace: for emulators, which have no quotas.
+    #[must_use]
+    pub fn unpaced(mut self) -> Self {
+        self.unpaced = true;
         self
     }
 

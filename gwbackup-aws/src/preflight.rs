@@ -7,7 +7,7 @@ use gwbackup_core::{Context, Result};
 
 use crate::client::Call;
 use crate::gateway::Aws;
-use crate::read::{Node, Wanted};
+use crate::read::{Node, Wanted, list_at};
 use crate::table::{self, Row};
 
 /// Asks who it is, then tries each list: those below a root with the first root that there is.
@@ -51,8 +51,7 @@ async fn attempt(
     below: &[String],
     findings: &mut Vec<Finding>,
 ) -> Result<Option<Node>> {
-    let path: Vec<String> =
-        below.iter().cloned().chain(row.list.split('/').map(str::to_owned)).collect();
+    let path = list_at(row, below);
     let right = format!("apigateway:GET on {}", aws.arn(&path));
     let mut call = Call::get(path.iter().map(String::as_str));
     for (name, value) in row.query {

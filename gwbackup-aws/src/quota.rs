@@ -103,8 +103,9 @@ impl Sort {
         Self { edge, ..self }
     }
 
-    /// What a call of this sort takes at least, at a percentage of the quota.
-    pub(crate) fn time(self) -> Duration {
+    /// What a call of this sort takes at least.
+    #[cfg(test)]
+    fn time(self) -> Duration {
         let own = self.row.and_then(|row| QUOTAS.get(row)).map_or(TOTAL, |(_, _, time)| *time);
         Duration::from_millis(u64::from(if self.edge { EDGE } else { own }))
     }

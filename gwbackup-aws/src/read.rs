@@ -11,7 +11,7 @@ use gwbackup_core::model::{
 use gwbackup_core::source::Known;
 use gwbackup_core::{Context, Error, Result};
 
-use crate::client::Call;
+use crate::client::{Call, Paging};
 use crate::gateway::Aws;
 use crate::table::Row;
 
@@ -28,7 +28,11 @@ impl Wanted {
     /// Whether anything of this row or below is asked for.
     pub(crate) fn has(&self, row: &'static Row) -> bool {
         let kinds = &self.scope.kinds;
-        kinds.is_empty() || row.family().iter().any(|row| self.has_kind(row))
+        // Both versions of the API list mappings: which is which is told by the first.
+        let told = |row: &Row| {
+            row.kind == "base_path_mapping" && kinds.iter().any(|k| k.as_str() == "api_mapping")
+        };
+        kinds.is_empty() || told(row) || row.family().iter().any(|row| self.has_kind(row))
     }
 
     fn has_kind(&self, row: &Row) -> bool {
@@ -133,8 +137,8 @@ impl Aws {
 
     /// Every element of a list.
     async fn items(&self, cx: &Context, row: &Row, below: &[String]) -> Result<Vec<Document>> {
-        let path = below.iter().map(String::as_str).chain(row.list.split('/'));
-        let mut call = Call::get(path);
+        let path = list_at(row, below);
+        let mut call = Call::get(path.iter().map(String::as_str));
         for (name, value) in row.query {
             call = call.query(name, *value);
         }
@@ -258,15 +262,15 @@ fn kept(row: &'static Row, parent: &Node, items: Vec<Document>, tree: &Tree) -> 
         if skipped {
             continue;
         }
+        // Which deployment a stage that deploys by itself is at moves with each change.
+        let moves = row.kind == "api_stage" && item.get("/autoDeploy") == Some("true");
+        let item = if moves { item.without(["/deploymentId"]) } else { item };
         let mut node = node(row, Some(parent), item)?;
         if !names.insert(node.resource.key.clone()) {
             // A name that repeats is told apart by the service's own id.
             let id = node.resource.document.text(&format!("/{}", row.id)).unwrap_or_default();
             let name = format!("{}~{id}", node.resource.key.id.last());
             node.resource.key.id = parent.resource.key.id.child(&name)?;
-        }
-        if row.kind == "api_deployment" && node.resource.document.get("/autoDeployed") == Some("true") {
-            node.resource.owner = Some(parent.resource.key.clone());
         }
         found.push(node);
     }
@@ -293,6 +297,15 @@ fn resources(api: &Node, row: &'static Row, items: Vec<Document>, tree: &mut Tre
     Ok(())
 }
 
+/// Where things of a row are listed below an address. What the second version of the API keeps
+/// below a thing of the first has the second's address.
+pub(crate) fn list_at(row: &Row, below: &[String]) -> Vec<String> {
+    let second = row.paging == Paging::Token && below.first().is_some_and(|part| part != "v2");
+    let version = second.then(|| "v2".to_owned());
+    let list = row.list.split('/').map(str::to_owned);
+    version.into_iter().chain(below.iter().cloned()).chain(list).collect()
+}
+
 /// A thing of a list.
 pub(crate) fn node(row: &'static Row, parent: Option<&Node>, document: Document) -> Result<Node> {
     let name = called(row, &document);
@@ -306,8 +319,8 @@ pub(crate) fn node(row: &'static Row, parent: Option<&Node>, document: Document)
     };
     let mut resource = Resource::new(Key::new(Kind::known(row.kind), id), document);
     resource.parent = parent.map(|parent| parent.resource.key.clone());
-    let mut address = parent.map(|parent| parent.address.clone()).unwrap_or_default();
-    address.extend(row.list.split('/').map(str::to_owned));
+    let above = parent.map(|parent| parent.address.as_slice()).unwrap_or_default();
+    let mut address = list_at(row, above);
     if row.kind != "account" {
         address.push(own);
     }

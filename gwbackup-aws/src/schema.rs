@@ -42,6 +42,8 @@ fn spec(row: &Row) -> KindSpec {
     };
     spec.replace = if row.nameless { Replace::CreateFirst } else { Replace::DeleteFirst };
     spec.members = row.members.iter().map(|(at, is)| rule(at, *is)).collect();
+    // None is as good as an empty set.
+    spec.members.push(rule("/tags", Is::Default("{}")));
     spec
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Work<'a> {
     /// What this step did to things of the view.
     done: BTreeMap<Key, Effect>,
     /// The first thing that the service refused.
-    refused: Option<ErrorKind>,
+    refused: Option<(ErrorKind, String)>,
 }
 
 impl<'a> Work<'a> {
@@ -256,6 +256,9 @@ impl<'a> Work<'a> {
     async fn write(&mut self, key: &Key) -> Result<()> {
         let Some(wanted) = self.after.get(key).cloned() else { return Ok(()) };
         let Some(live) = self.live.get(&self.place(key)).cloned() else {
+            if key.kind.as_str() == "rest_deployment" {
+                return Ok(());
+            }
             // What no change names is somebody else's matter, unless it was there before.
             return match self.changes.contains_key(key) || self.before.contains_key(key) {
                 true => self.make(key).await,
@@ -332,7 +335,7 @@ impl<'a> Work<'a> {
 
     /// Keeps what the service refused for good.
     fn refuse(&mut self, key: &Key, error: Error) {
-        self.refused = Some(error.kind());
+        self.refused = Some((error.kind(), format!("{key}: {error}")));
         // A thing of which a part is done is not as it was before.
         let effect = match self.done.get(key) {
             Some(Effect::Created | Effect::Updated | Effect::Unknown) => Effect::Unknown,
@@ -354,8 +357,8 @@ impl<'a> Work<'a> {
 
     /// What became of a change that no call was about.
     fn otherwise(&self, key: &Key, change: &Change) -> Effect {
-        if let Some(kind) = self.refused {
-            let error = Error::new(kind, "not done, since an earlier part of the same tree failed");
+        if let Some((kind, why)) = &self.refused {
+            let error = Error::new(*kind, format!("not done, since this failed: {why}"));
             return Effect::Failed(error.on(&change.key));
         }
         let there = self.live.contains_key(&self.place(key));

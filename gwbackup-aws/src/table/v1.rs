@@ -70,6 +70,7 @@ pub(super) const ROWS: &[Row] = &[
         ..row("rest_api", "", 10, "restapis")
     },
     Row {
+        id: "name",
         named: "name",
         members: &[("/id", Own), ("/contentType", Immutable)],
         born: &["Empty", "Error"],

@@ -138,6 +138,7 @@ pub(super) const ROWS: &[Row] = &[
         id: "routingRuleId",
         named: "priority",
         change: Change::Again,
+        paging: Paging::Token,
         members: &[("/routingRuleId", Own), ("/routingRuleArn", Own)],
         refs: &[needs("/actions/*/invokeApi/apiId", &["api", "rest_api"])],
         ..second("routing_rule", "domain_name", 73, "routingrules")

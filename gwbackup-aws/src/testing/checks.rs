@@ -26,7 +26,7 @@ pub(super) fn rename(list: &str, new: &mut Map<String, Value>) {
 
 pub(super) fn dates(state: &State, list: &str, second: bool, new: &mut Map<String, Value>) {
     let dated = ["restapis", "deployments", "versions", "apikeys", "stages", "clientcertificates", "apis", "vpclinks"];
-    if !dated.contains(&list) {
+    if !dated.contains(&list) || (list == "vpclinks" && !second) {
         return;
     }
     let now: Value = if second { state.date().into() } else { state.seconds().into() };
@@ -68,6 +68,13 @@ pub(super) fn complete(state: &mut State, at: &str, new: &mut Value) -> Told<()>
             let scheme = if text(new, "protocolType") == "WEBSOCKET" { "wss" } else { "https" };
             new["apiEndpoint"] = format!("{scheme}://{id}.execute-api.{}.amazonaws.com", state.region).into();
         }
+        ["v2", "apis", api, "integrations", _] => {
+            let api = state.get(&format!("v2/apis/{api}"))?;
+            if text(api, "protocolType") == "WEBSOCKET" {
+                let expression = "${integration.response.statuscode}";
+                new["integrationResponseSelectionExpression"] = expression.into();
+            }
+        }
         ["restapis", _, "models", _] => new["id"] = state.id(6).into(),
         ["v2", "apis", api, "stages", _] if new["autoDeploy"] == true => {
             let id = state.id(6);
@@ -87,6 +94,10 @@ pub(super) fn complete(state: &mut State, at: &str, new: &mut Value) -> Told<()>
 
 /// What comes with a new thing.
 pub(super) fn born(state: &mut State, at: &str) {
+    if at.contains("vpclinks/") {
+        let now = state.seconds();
+        state.links.insert(at.to_owned(), now);
+    }
     let parts: Vec<&str> = at.split('/').collect();
     if let ["restapis", _] = parts.as_slice() {
         let root = state.objects.get(at).map(|api| text(api, "rootResourceId").to_owned()).unwrap_or_default();
@@ -268,13 +279,8 @@ fn names_stage(plan: &Value, api: &str, stage: Option<&str>) -> bool {
 pub(super) fn settle_links(state: &mut State, items: &mut [(String, Value)]) {
     let now = state.seconds();
     for (at, item) in items {
+        let due = state.links.get(at).is_some_and(|made| now >= made + LINK);
         for member in ["status", "vpcLinkStatus"] {
-            let due = match item["createdDate"].as_i64() {
-                Some(made) => now >= made + LINK,
-                None => item["createdDate"].as_str().is_some_and(|made| {
-                    made.parse::<gwbackup_core::clock::Timestamp>().is_ok_and(|made| now >= made.as_second() + LINK)
-                }),
-            };
             if at.contains("vpclinks/") && text(item, member) == "PENDING" && due {
                 item[member] = "AVAILABLE".into();
                 state.objects.insert(at.clone(), item.clone());

@@ -43,7 +43,7 @@ fn openapi(state: &State, api: &str, stage: &str, snapshot: &Value, extensions: 
         for (rest, method) in below("resources/") {
             let Some(verb) = rest.strip_prefix(&prefix) else { continue };
             let verb = if verb == "ANY" { "x-amazon-apigateway-any-method".into() } else { verb.to_lowercase() };
-            item.insert(verb, operation(method, &all, &mut schemes, extensions));
+            item.insert(verb, operation(method, text(resource, "id"), &all, &mut schemes, extensions));
         }
         if path != "/" || !item.is_empty() {
             paths.insert(path.to_owned(), item.into());
@@ -102,7 +102,7 @@ fn extend(whole: &mut Value, root: &Value, all: &Map<String, Value>) {
     }
 }
 
-fn operation(method: &Value, all: &Map<String, Value>, schemes: &mut Map<String, Value>, extensions: &str) -> Value {
+fn operation(method: &Value, resource: &str, all: &Map<String, Value>, schemes: &mut Map<String, Value>, extensions: &str) -> Value {
     let mut said = json!({});
     if let Some(name) = method.get("operationName") {
         said["operationId"] = name.clone();
@@ -160,7 +160,7 @@ fn operation(method: &Value, all: &Map<String, Value>, schemes: &mut Map<String,
             said["x-amazon-apigateway-request-validator"] = validator["name"].clone();
         }
         if let Some(integration) = method["methodIntegration"].as_object() {
-            said["x-amazon-apigateway-integration"] = integrated(integration);
+            said["x-amazon-apigateway-integration"] = integrated(integration, resource);
         }
     }
     said
@@ -180,7 +180,7 @@ fn scheme(authorizer: &Value) -> Value {
         "x-amazon-apigateway-authtype": kind, "x-amazon-apigateway-authorizer": inner })
 }
 
-fn integrated(integration: &Map<String, Value>) -> Value {
+fn integrated(integration: &Map<String, Value>, resource: &str) -> Value {
     let mut said = integration.clone();
     for member in ["type", "passthroughBehavior"] {
         if let Some(value) = said.get(member).and_then(Value::as_str).map(str::to_lowercase) {
@@ -188,7 +188,9 @@ fn integrated(integration: &Map<String, Value>) -> Value {
         }
     }
     // The default is the resource's own id, which means nothing elsewhere.
-    said.remove("cacheNamespace");
+    if said.get("cacheNamespace").and_then(Value::as_str) == Some(resource) {
+        said.remove("cacheNamespace");
+    }
     let mut patterns = Map::new();
     for (code, response) in said.remove("integrationResponses").as_ref().and_then(Value::as_object).into_iter().flatten() {
         let mut response = response.as_object().cloned().unwrap_or_default();

@@ -35,6 +35,8 @@ pub(super) type Told<T> = Result<T, Refusal>;
 pub(super) struct State {
     /// By address, without a slash at either end.
     pub(super) objects: BTreeMap<String, Value>,
+    /// When each link was made.
+    pub(super) links: BTreeMap<String, i64>,
     pub(super) operations: Arc<Vec<Operation>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) account: String,
@@ -47,7 +49,7 @@ impl State {
     pub(super) fn new(clock: Arc<dyn Clock>, account: String, region: String, seed: u64) -> Self {
         let operations = Arc::new(model::load());
         let objects = BTreeMap::new();
-        let mut state = Self { objects, operations, clock, account, region, seed, given: 0 };
+        let mut state = Self { objects, links: BTreeMap::new(), operations, clock, account, region, seed, given: 0 };
         state.clear();
         state
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gwbackup_core::error::ErrorKind;
-use gwbackup_core::model::{Document, Effect, Key, Resolved};
+use gwbackup_core::model::{Attempt, Document, Effect, Key, Resolved};
 use gwbackup_core::retry::rest;
 use gwbackup_core::{Error, Result};
 use reqwest::Method;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Told, Work, patch, settle};
 use crate::client::Call;
-use crate::read::{Node, node};
+use crate::read::{Node, list_at, node};
 use crate::table::{Change, Make, Row};
 
 /// Between two looks at what takes its time.
@@ -24,7 +24,9 @@ impl Work<'_> {
     pub(super) async fn make(&mut self, key: &Key) -> Result<()> {
         let Some(wanted) = self.after.get(key).cloned() else { return Ok(()) };
         let Some(row) = Row::of(&key.kind) else { return Err(super::unknown(&key.kind)) };
+        let adopted = self.left_over(row, &wanted).await?;
         let made = match row.make {
+            _ if adopted.is_some() => Ok(adopted.map_or_else(|| Err(super::unknown(&key.kind)), Ok)),
             Make::Never => Ok(Err(Error::new(ErrorKind::Unsupported, "it is never made").on(key))),
             Make::Post | Make::Put => self.create(row, &wanted).await,
             Make::Own if row.kind == "rest_method" => return self.make_method(key, &wanted).await,
@@ -55,10 +57,35 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// What an earlier attempt made and never heard of: a root bears the step's mark, a nameless
+    /// thing is told by its content.
+    async fn left_over(&self, row: &'static Row, wanted: &Resolved) -> Result<Option<Node>> {
+        if self.step.attempt == Attempt::First || !row.is_assigned() {
+            return Ok(None);
+        }
+        if is_marked(row) {
+            let marked = |node: &Node| {
+                let mark = node.resource.document.text(&format!("/tags/{MARK}"));
+                mark.is_some_and(|mark| mark == self.step.token)
+            };
+            return Ok(self.aws.roots(self.cx, row).await?.into_iter().find(marked));
+        }
+        let claimed: Vec<Key> = self.after.keys().map(|key| self.place(key)).collect();
+        let parent = self.parent_of(&wanted.resource).map(|parent| parent.resource.key.clone());
+        let fits = |node: &&Node| {
+            node.row.kind == row.kind
+                && node.resource.parent == parent
+                && !claimed.contains(&node.resource.key)
+                && !self.before.contains_key(&node.resource.key)
+                && self.same(node, wanted)
+        };
+        Ok(self.live.values().find(fits).cloned())
+    }
+
     async fn create(&self, row: &'static Row, wanted: &Resolved) -> Result<Told<Node>> {
         let (document, open) = self.resolved(wanted);
         let resource = &wanted.resource;
-        let body = self.body(&resource.key.kind, resource, &document).without(open).without(row.later);
+        let body = self.body(resource, &document).without(open).without(row.later);
         let parent = match &resource.parent {
             None => None,
             Some(key) => match self.parent_of(resource) {
@@ -68,8 +95,15 @@ impl Work<'_> {
         };
         let own = document.text(&format!("/{}", row.id)).unwrap_or_default().into_owned();
         let below = parent.as_ref().map(|parent| parent.address.clone()).unwrap_or_default();
-        let mut path: Vec<&str> = below.iter().map(String::as_str).collect();
-        path.extend(row.list.split('/'));
+        let list = list_at(row, &below);
+        let mut path: Vec<&str> = list.iter().map(String::as_str).collect();
+        let body = if is_marked(row) {
+            let tags = body.get("/tags").unwrap_or("{}").to_owned();
+            let mark = Value::from(self.step.token.as_str()).to_string();
+            body.with_member("/tags", &tags)?.with_member(&format!("/tags/{MARK}"), &mark)?
+        } else {
+            body
+        };
         let method = if row.make == Make::Put { Method::PUT } else { Method::POST };
         if row.make == Make::Put {
             path.push(&own);
@@ -122,9 +156,8 @@ impl Work<'_> {
             return self.change_method(key, live, &wanted).await;
         }
         let (document, open) = self.resolved(&wanted);
-        let kind = &wanted.resource.key.kind;
-        let new = self.body(kind, &wanted.resource, &document).without(&open);
-        let old = self.body(kind, &wanted.resource, &live.resource.document).without(&open);
+        let new = self.body(&wanted.resource, &document).without(&open);
+        let old = self.body(&wanted.resource, &live.resource.document).without(&open);
         let at = || live.address.iter().map(String::as_str);
         let call = match row.change {
             Change::Operations => {
@@ -249,6 +282,14 @@ impl Work<'_> {
         self.refuse(key, error);
         Ok(())
     }
+}
+
+/// The tag that a root has until it is known to have been made.
+const MARK: &str = "gwbackup-step";
+
+/// Whether a new one would be lost with the answer to its creation.
+fn is_marked(row: &Row) -> bool {
+    row.parent.is_empty() && row.is_assigned()
 }
 
 /// What a creation says, where that differs from what is read.

@@ -19,7 +19,7 @@ impl Work<'_> {
             return Ok(());
         };
         let (document, open) = self.resolved(wanted);
-        let body = self.body(&key.kind, &wanted.resource, &document).without(open);
+        let body = self.body(&wanted.resource, &document).without(open);
         let Value::Object(mut method) = body.to_value() else {
             return Err(Error::invalid("a method is an object").on(key));
         };

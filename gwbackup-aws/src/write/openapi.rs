@@ -14,7 +14,7 @@ pub(super) fn of(work: &Work<'_>) -> Result<String> {
     let mut settings = Map::new();
     for (key, state) in &work.after {
         let (document, open) = work.resolved(state);
-        let document = work.body(&key.kind, &state.resource, &document).without(open);
+        let document = work.body(&state.resource, &document).without(open);
         let mut value = document.to_value();
         let name = key.id.last().into_owned();
         match key.kind.as_str() {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use gwbackup_core::Result;
 use gwbackup_core::model::{
-    Document, Key, Kind, Member, Part, Place, Reference, Resolved, Resource, Says, To,
+    Document, Key, Member, Part, Place, Reference, Resolved, Resource, Says, To,
 };
 
 use super::Work;
@@ -21,7 +21,10 @@ impl Work<'_> {
         let parent = state.and_then(|state| state.resource.parent.as_ref());
         if let Some(parent) = parent {
             let there = self.place(parent);
-            if let Ok(id) = there.id.child(&key.id.last()) {
+            // A plan's key is named by the key itself, which has another id by now.
+            let keyed = state.filter(|_| key.kind.as_str() == "usage_plan_key");
+            let keyed = keyed.and_then(|state| state.resource.document.text("/id"));
+            if let Ok(id) = there.id.child(keyed.as_deref().unwrap_or(&key.id.last())) {
                 return Key::new(key.kind.clone(), id);
             }
         }
@@ -74,17 +77,10 @@ impl Work<'_> {
     }
 
     /// What is sent of a document: without what the service sets, and without what is not here.
-    pub(super) fn body(&self, kind: &Kind, resource: &Resource, document: &Document) -> Document {
+    pub(super) fn body(&self, resource: &Resource, document: &Document) -> Document {
         let whole = Resource { document: document.clone(), ..resource.clone() };
         let own = self.aws.0.rules.members(&whole, |m| matches!(m, Member::Volatile | Member::ReadOnly));
-        let body = document.without(own).without(absent(resource).collect::<Vec<_>>());
-        match kind.as_str() {
-            // Its deployments come by themselves.
-            "api_stage" if document.get("/autoDeploy") == Some("true") => {
-                body.without(["/deploymentId"])
-            }
-            _ => body,
-        }
+        document.without(own).without(absent(resource).collect::<Vec<_>>())
     }
 
     /// The live thing that a thing of the view lies below.

@@ -12,6 +12,11 @@ pub(crate) const HOME: (&str, &str) = ("eu-central-1", "123456789012");
 
 /// Three APIs of each sort, and what goes with them.
 pub(crate) fn fill(bench: &Bench, double: &AwsDouble) {
+    fill_with(bench, double, 3);
+}
+
+/// So many APIs of each sort, at most three.
+pub(crate) fn fill_with(bench: &Bench, double: &AwsDouble, count: usize) {
     let (region, account) = HOME;
     let role = format!("arn:aws:iam::{account}:role/logs");
     let operations = json!([{ "op": "replace", "path": "/cloudwatchRoleArn", "value": role }]);
@@ -32,17 +37,17 @@ pub(crate) fn fill(bench: &Bench, double: &AwsDouble) {
             "value": format!("a-secret-value-of-key-{n}"), "tags": {"n": n.to_string()} })))
         .collect();
     let apis: Vec<String> =
-        (0..3).map(|n| rest(double, n, &links[n], &certificates[n])).collect();
+        (0..count).map(|n| rest(double, n, &links[n], &certificates[n])).collect();
     for (n, api) in apis.iter().enumerate() {
         let plan = make(double, "/usageplans", json!({ "name": "gold",
             "throttle": { "rateLimit": 10.5, "burstLimit": 20 }, "quota": { "limit": 1000 + n, "period": "MONTH", "offset": 0 },
             "apiStages": [{ "apiId": api, "stage": "prod", "throttle": { "/orders/GET": { "rateLimit": 1.0, "burstLimit": 2 } } }] }));
         ask(double, "POST", &format!("/usageplans/{plan}/keys"), json!({ "keyId": keys[n], "keyType": "API_KEY" }));
     }
-    let http: Vec<String> = (0..3).map(|n| self::http(double, n, &second[n])).collect();
+    let http: Vec<String> = (0..count).map(|n| self::http(double, n, &second[n])).collect();
     websocket(double);
     let certificate = format!("arn:aws:acm:{region}:{account}:certificate/1");
-    for n in 0..3 {
+    for n in 0..count {
         let name = format!("api{n}.example.com");
         ask(double, "POST", "/domainnames", json!({ "domainName": name, "regionalCertificateArn": certificate,
             "endpointConfiguration": { "types": ["REGIONAL"] }, "tags": { "team": "a" } }));
@@ -195,7 +200,6 @@ fn websocket(double: &AwsDouble) {
         ask(double, "POST", &at("models"), json!({ "name": name, "contentType": "application/json", "schema": "{}" }));
     }
     let integration = make(double, &at("integrations"), json!({ "integrationType": "MOCK",
-        "integrationResponseSelectionExpression": "${integration.response.statuscode}",
         "requestTemplates": { "200": "{\"statusCode\":200}" } }));
     ask(double, "POST", &at(&format!("integrations/{integration}/integrationresponses")),
         json!({ "integrationResponseKey": "$default" }));
