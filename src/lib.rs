@@ -38,6 +38,7 @@
 //!
 //! | Feature | Brings |
 //! |---|---|
+//! | `aws` | AWS API Gateway, REST, HTTP and WebSocket APIs of one region: `aws:` |
 //! | `kong` | Kong Gateway: its Admin API, `kong+http:` and `kong+https:` (to read); declarative files, `kong-file:` |
 //! | `http` | probes of a data plane by HTTP; `kong` switches it on |
 //! | `testing` | a gateway in memory, a manual clock, fault injection, conformance suites |
@@ -52,6 +53,10 @@
 
 pub use gwbackup_core::*;
 
+/// AWS API Gateway.
+#[cfg(feature = "aws")]
+pub use gwbackup_aws as aws;
+
 /// Kong Gateway.
 #[cfg(feature = "kong")]
 pub use gwbackup_kong as kong;
@@ -62,6 +67,9 @@ pub fn connectors() -> connect::Connectors {
     let connectors = ["kong-file", "kong+http", "kong+https"]
         .into_iter()
         .fold(connect::Connectors::new(), |all, scheme| all.hint(scheme, "kong"));
+    let connectors = connectors.hint("aws", "aws");
+    #[cfg(feature = "aws")]
+    let connectors = connectors.with(gwbackup_aws::connectors());
     #[cfg(feature = "kong")]
     let connectors = connectors.with(gwbackup_kong::connectors());
     connectors

@@ -75,6 +75,7 @@ pub mod jsonl;
 pub mod mapping;
 pub mod model;
 pub mod observe;
+pub mod pace;
 pub mod plan;
 pub mod policy;
 pub mod preflight;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Lowest first; within a level, a module may know those before it.
 const LEVELS: &[(&str, &[&str])] = &[
-    ("ground", &["error", "clock", "observe", "context", "task", "retry"]),
+    ("ground", &["error", "clock", "observe", "context", "task", "retry", "pace"]),
     ("model", &["model"]),
     (
         "seams",

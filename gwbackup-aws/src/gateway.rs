@@ -1,0 +1,68 @@
+//! One region of one account.
+
+use std::sync::{Arc, OnceLock};
+
+use gwbackup_core::model::Rules;
+use gwbackup_core::{Context, Result};
+
+use crate::client::Client;
+use crate::config::Config;
+use crate::quota::Quotas;
+use crate::schema::schema;
+
+/// AWS API Gateway in one region of one account; cheap to clone. Clones share connections and their
+/// part of the quotas.
+///
+/// As a target: what lies below one API, usage plan or domain is written by one step, one call after
+/// the other; several such steps run at a time. An API that is there keeps its id; what it serves
+/// under a stage is made again from the stage's export, and its working copy is put right last.
+#[derive(Debug, Clone)]
+pub struct Aws(pub(crate) Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) client: Client,
+    pub(crate) rules: Rules,
+    account: OnceLock<String>,
+}
+
+impl Aws {
+    /// The gateway that `config` names. Touches no network. `Invalid` when no HTTPS client can be
+    /// made.
+    pub fn new(config: Config) -> Result<Self> {
+        let quotas = Arc::new(Quotas::new(config.budget));
+        Self::sharing(config, quotas)
+    }
+
+    pub(crate) fn sharing(config: Config, quotas: Arc<Quotas>) -> Result<Self> {
+        let client = Client::new(config, quotas)?;
+        let rules = Rules::new(schema());
+        Ok(Self(Arc::new(Inner { client, rules, account: OnceLock::new() })))
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        self.0.client.config()
+    }
+
+    /// The account's number; asked once.
+    pub(crate) async fn account(&self, cx: &Context) -> Result<String> {
+        if let Some(known) = self.0.account.get() {
+            return Ok(known.clone());
+        }
+        let found = self.0.client.account(cx).await?;
+        Ok(self.0.account.get_or_init(|| found).clone())
+    }
+
+    /// The name by which permissions and tags know what lies at an address.
+    pub(crate) fn arn(&self, address: &[String]) -> String {
+        let region = &self.config().region;
+        let partition = match region.split('-').next() {
+            Some("cn") => "aws-cn",
+            Some("us") if region.contains("-gov-") => "aws-us-gov",
+            _ => "aws",
+        };
+        let path = address.iter().filter(|part| *part != "v2");
+        let path: Vec<&str> = path.map(String::as_str).collect();
+        format!("arn:{partition}:apigateway:{region}::/{}", path.join("/"))
+    }
+}

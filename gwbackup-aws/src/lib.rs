@@ -1,0 +1,62 @@
+//! AWS API Gateway for gwbackup: REST, HTTP and WebSocket APIs of one region of one account.
+//!
+//! A document is what the service sent, member by member, whether or not this library knows the
+//! member. What a stage of a REST API serves is kept beside the working copy: each deployment in use
+//! has its export.
+//!
+//! # Features
+//!
+//! | Feature | Brings |
+//! |---|---|
+//! | `testing` | a double of the service (`testing`); the core's doubles as well |
+//!
+//! # Where to read on
+//!
+//! [`Aws`] is the gateway, [`schema()`] the table of kinds; [`connectors`] opens a gateway by its
+//! URL. Programs reach this crate through the feature `aws` of the facade `gwbackup`.
+
+mod answer;
+mod client;
+mod config;
+mod gateway;
+mod names;
+mod preflight;
+mod quota;
+mod read;
+mod schema;
+mod source;
+mod table;
+mod target;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gwbackup_core::connect::Connectors;
+use gwbackup_core::target::Target;
+
+pub use config::Config;
+pub use gateway::Aws;
+pub use schema::schema;
+
+/// What this crate answers to: `aws://REGION?budget=PERCENT`, with credentials as the SDKs find them
+/// ([`Config::from_url`]). All gateways of one region and endpoint that one such value (or its
+/// clones) opens share their part of the quotas.
+pub fn connectors() -> Connectors {
+    type Shared = Mutex<BTreeMap<String, Arc<quota::Quotas>>>;
+    let shared: Arc<Shared> = Arc::default();
+    Connectors::empty().add_target("aws", move |url, settings| {
+        let shared = Arc::clone(&shared);
+        async move {
+            let config = Config::from_url(&url, &settings).await?;
+            let quotas = {
+                let mut all = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let own = all.entry(format!("{} {}", config.endpoint, config.budget));
+                Arc::clone(own.or_insert_with(|| Arc::new(quota::Quotas::new(config.budget))))
+            };
+            Ok(Arc::new(Aws::sharing(config, quotas)?) as Arc<dyn Target>)
+        }
+    })
+}

@@ -1,0 +1,393 @@
+//! Reading: roots by their lists, then what lies below each, as one tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use gwbackup_core::error::ErrorKind;
+use gwbackup_core::model::{
+    Absence, Captured, Cause, Document, Gap, Id, Key, Kind, Mark, Resource, Revision, Scope,
+};
+use gwbackup_core::source::Known;
+use gwbackup_core::{Context, Error, Result};
+
+use crate::client::{Call, Paging};
+use crate::gateway::Aws;
+use crate::table::Row;
+
+/// What a reader is asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    pub(crate) scope: Scope,
+    pub(crate) known: Option<Arc<dyn Known>>,
+    /// Without what stages serve.
+    pub(crate) without_exports: bool,
+}
+
+impl Wanted {
+    /// Whether anything of this row or below is asked for.
+    pub(crate) fn has(&self, row: &'static Row) -> bool {
+        let kinds = &self.scope.kinds;
+        // Both versions of the API list mappings: which is which is told by the first.
+        let told = |row: &Row| {
+            row.kind == "base_path_mapping" && kinds.iter().any(|k| k.as_str() == "api_mapping")
+        };
+        kinds.is_empty() || told(row) || row.family().iter().any(|row| self.has_kind(row))
+    }
+
+    fn has_kind(&self, row: &Row) -> bool {
+        let kinds = &self.scope.kinds;
+        kinds.is_empty() || kinds.iter().any(|kind| kind.as_str() == row.kind)
+    }
+}
+
+/// One thing with its address.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) row: &'static Row,
+    pub(crate) resource: Resource,
+    pub(crate) address: Vec<String>,
+}
+
+/// A root and what lies below it.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) same: Vec<Key>,
+    pub(crate) gaps: Vec<Gap>,
+}
+
+impl Aws {
+    /// Every root of a row.
+    pub(crate) async fn roots(&self, cx: &Context, row: &'static Row) -> Result<Vec<Node>> {
+        if row.kind == "account" {
+            return Ok(self.root(cx, row, "account").await?.into_iter().collect());
+        }
+        let items = self.items(cx, row, &[]).await?;
+        items.into_iter().map(|item| node(row, None, item)).collect()
+    }
+
+    /// One root, by what stands in its address; `None` where it is not there.
+    pub(crate) async fn root(
+        &self,
+        cx: &Context,
+        row: &'static Row,
+        id: &str,
+    ) -> Result<Option<Node>> {
+        let mut path: Vec<&str> = row.list.split('/').collect();
+        if row.kind != "account" {
+            path.push(id);
+        }
+        let mut call = Call::get(path);
+        if row.kind == "api_key" {
+            call = call.query("includeValue", "true");
+        }
+        let answer = self.0.client.get(cx, call).await?;
+        if answer.is_missing() {
+            return Ok(None);
+        }
+        node(row, None, Document::parse(&answer.text()?)?).map(Some)
+    }
+
+    /// A root with what lies below it. A part that cannot be read is a gap.
+    pub(crate) async fn tree(&self, cx: &Context, root: Node, wanted: &Wanted) -> Result<Tree> {
+        let mut tree = Tree::default();
+        self.below(cx, &root, wanted, &mut tree).await?;
+        tree.nodes.push(root);
+        Ok(tree)
+    }
+
+    fn below<'a>(
+        &'a self,
+        cx: &'a Context,
+        parent: &'a Node,
+        wanted: &'a Wanted,
+        tree: &'a mut Tree,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            for row in parent.row.children() {
+                if !wanted.has(row) || !is_offered(row, parent) || row.kind == "rest_method" {
+                    continue;
+                }
+                cx.check()?;
+                let items = match self.items(cx, row, &parent.address).await {
+                    Ok(items) => items,
+                    // Its parent went meanwhile.
+                    Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+                    Err(error) => {
+                        let under = Some(&parent.resource.key.id);
+                        tree.gaps.extend(gaps(row, under, error)?);
+                        continue;
+                    }
+                };
+                match row.kind {
+                    "rest_resource" => resources(parent, row, items, tree)?,
+                    "rest_deployment" => {
+                        self.deployments(cx, parent, row, items, wanted, tree).await?;
+                    }
+                    _ => {
+                        let first = tree.nodes.len();
+                        let found = kept(row, parent, items, tree)?;
+                        tree.nodes.extend(found);
+                        for n in first..tree.nodes.len() {
+                            let Some(child) = tree.nodes.get(n).cloned() else { break };
+                            self.below(cx, &child, wanted, tree).await?;
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Every element of a list.
+    async fn items(&self, cx: &Context, row: &Row, below: &[String]) -> Result<Vec<Document>> {
+        let path = list_at(row, below);
+        let mut call = Call::get(path.iter().map(String::as_str));
+        for (name, value) in row.query {
+            call = call.query(name, *value);
+        }
+        let items = self.0.client.list(cx, call, row.paging).await?;
+        items.iter().map(|item| Document::parse(item.get())).collect()
+    }
+
+    /// Deployments, each that a stage serves with its export: what the stage does when called.
+    async fn deployments(
+        &self,
+        cx: &Context,
+        api: &Node,
+        row: &'static Row,
+        items: Vec<Document>,
+        wanted: &Wanted,
+        tree: &mut Tree,
+    ) -> Result<()> {
+        let stages =
+            if wanted.without_exports { BTreeMap::new() } else { self.in_use(cx, api).await? };
+        for item in items {
+            let mut node = node(row, Some(api), item)?;
+            let key = node.resource.key.clone();
+            if wanted.without_exports {
+                tree.nodes.push(node);
+                continue;
+            }
+            let stage = stages.get(&*key.id.last());
+            // It never changes; but without a stage it cannot be read, and later perhaps with one.
+            let revision = Revision::new(if stage.is_some() { "read" } else { "unread" });
+            if wanted.known.as_ref().is_some_and(|known| known.has(&key, &revision)) {
+                tree.same.push(key);
+                continue;
+            }
+            node.resource.revision = Some(revision);
+            let export = match stage {
+                Some(stage) => self.export(cx, api, stage).await?,
+                None => None,
+            };
+            match export {
+                Some(text) => {
+                    node.resource.document =
+                        node.resource.document.with_member("/export", &text)?;
+                }
+                None => {
+                    node.resource.marks.push(Mark::absent("/export", Absence::Unreadable));
+                    node.resource.revision = Some(Revision::new("unread"));
+                }
+            }
+            tree.nodes.push(node);
+        }
+        Ok(())
+    }
+
+    /// A stage that serves each deployment.
+    async fn in_use(&self, cx: &Context, api: &Node) -> Result<BTreeMap<String, String>> {
+        let Some(row) = Row::named("rest_stage") else { return Ok(BTreeMap::new()) };
+        let mut found = BTreeMap::new();
+        let stages = match self.items(cx, row, &api.address).await {
+            Ok(stages) => stages,
+            Err(error) if error.kind() == ErrorKind::Denied => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        for stage in stages {
+            if let (Some(deployment), Some(name)) =
+                (stage.text("/deploymentId"), stage.text("/stageName"))
+            {
+                let name = name.into_owned();
+                let first = found.entry(deployment.into_owned()).or_insert_with(|| name.clone());
+                if name < *first {
+                    *first = name;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn export(&self, cx: &Context, api: &Node, stage: &str) -> Result<Option<String>> {
+        let path = api.address.iter().map(String::as_str);
+        let call = Call::get(path.chain(["stages", stage, "exports", "oas30"]));
+        let call = call.query("extensions", "apigateway,authorizers");
+        let answer = self.0.client.get(cx, call).await?;
+        match answer.status {
+            // An API whose models are no JSON cannot be exported.
+            400 | 403 | 404 | 409 => Ok(None),
+            _ => answer.text().map(Some),
+        }
+    }
+}
+
+/// Whether a parent can have such things: each list that is not asked for saves a call.
+fn is_offered(row: &Row, parent: &Node) -> bool {
+    let text = |at: &str| parent.resource.document.text(at).unwrap_or_default().into_owned();
+    match row.kind {
+        "api_model" => text("/protocolType") == "WEBSOCKET",
+        // Only a WebSocket API answers by itself.
+        "api_integration_response" => {
+            parent.resource.document.get("/integrationResponseSelectionExpression").is_some()
+        }
+        "api_route_response" => {
+            parent.resource.document.get("/routeResponseSelectionExpression").is_some()
+        }
+        "routing_rule" => text("/routingMode").contains("ROUTING_RULE"),
+        _ => true,
+    }
+}
+
+/// What of a list is given out.
+fn kept(row: &'static Row, parent: &Node, items: Vec<Document>, tree: &Tree) -> Result<Vec<Node>> {
+    let mut names = BTreeSet::new();
+    let mut found = Vec::new();
+    for item in items {
+        let seen = |node: &Node| {
+            node.row.kind == "base_path_mapping"
+                && node.resource.document.text("/restApiId") == item.text("/apiId")
+                && node.resource.key.id.last() == called(row, &item)
+        };
+        let skipped = match row.kind {
+            "rest_gateway_response" => item.get("/defaultResponse") == Some("true"),
+            // Both versions of the API list it.
+            "api_mapping" => tree.nodes.iter().any(seen),
+            _ => false,
+        };
+        if skipped {
+            continue;
+        }
+        // Which deployment a stage that deploys by itself is at moves with each change.
+        let moves = row.kind == "api_stage" && item.get("/autoDeploy") == Some("true");
+        let item = if moves { item.without(["/deploymentId"]) } else { item };
+        let mut node = node(row, Some(parent), item)?;
+        if !names.insert(node.resource.key.clone()) {
+            // A name that repeats is told apart by the service's own id.
+            let id = node.resource.document.text(&format!("/{}", row.id)).unwrap_or_default();
+            let name = format!("{}~{id}", node.resource.key.id.last());
+            node.resource.key.id = parent.resource.key.id.child(&name)?;
+        }
+        found.push(node);
+    }
+    Ok(found)
+}
+
+/// Resources, each with its methods.
+fn resources(api: &Node, row: &'static Row, items: Vec<Document>, tree: &mut Tree) -> Result<()> {
+    let Some(below) = Row::named("rest_method") else { return Ok(()) };
+    for item in items {
+        let resource = node(row, Some(api), item.without(["/resourceMethods"]))?;
+        let methods = item.to_value();
+        let verbs = methods.get("resourceMethods").and_then(serde_json::Value::as_object);
+        for verb in verbs.into_iter().flat_map(serde_json::Map::keys) {
+            let text = item.get(&format!("/resourceMethods/{verb}")).unwrap_or("{}");
+            let mut method = Document::parse(text)?;
+            if method.get("/httpMethod").is_none() {
+                method = method.with_member(
+                    "/httpMethod",
+                    &serde_json::Value::from(verb.as_str()).to_string(),
+                )?;
+            }
+            tree.nodes.push(node(below, Some(&resource), method)?);
+        }
+        tree.nodes.push(resource);
+    }
+    Ok(())
+}
+
+/// Where things of a row are listed below an address. What the second version of the API keeps
+/// below a thing of the first has the second's address.
+pub(crate) fn list_at(row: &Row, below: &[String]) -> Vec<String> {
+    let second = row.paging == Paging::Token && below.first().is_some_and(|part| part != "v2");
+    let version = second.then(|| "v2".to_owned());
+    let list = row.list.split('/').map(str::to_owned);
+    version.into_iter().chain(below.iter().cloned()).chain(list).collect()
+}
+
+/// A thing of a list.
+pub(crate) fn node(row: &'static Row, parent: Option<&Node>, document: Document) -> Result<Node> {
+    let name = called(row, &document);
+    let own = document.text(&format!("/{}", row.id)).unwrap_or_default().into_owned();
+    if name.is_empty() {
+        return Err(Error::invalid(format!("the service gives a {} without a name", row.kind)));
+    }
+    let id = match parent {
+        Some(parent) => parent.resource.key.id.child(&name)?,
+        None => Id::of([&name])?,
+    };
+    let mut resource = Resource::new(Key::new(Kind::known(row.kind), id), document);
+    resource.parent = parent.map(|parent| parent.resource.key.clone());
+    let above = parent.map(|parent| parent.address.as_slice()).unwrap_or_default();
+    let mut address = list_at(row, above);
+    if row.kind != "account" {
+        address.push(own);
+    }
+    Ok(Node { row, resource, address })
+}
+
+/// What people call a thing: the last segment of its key.
+pub(crate) fn called(row: &Row, document: &Document) -> String {
+    let text = |member: &str| match document.get(&format!("/{member}")) {
+        Some(token) if !token.starts_with('"') => token.to_owned(),
+        _ => document.text(&format!("/{member}")).unwrap_or_default().into_owned(),
+    };
+    match row.kind {
+        "account" => "account".to_owned(),
+        "rest_documentation_part" => {
+            let parts = ["type", "path", "method", "statusCode", "name"];
+            let parts = parts.map(|part| text(&format!("location/{part}")));
+            let parts: Vec<&str> =
+                parts.iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
+            parts.join(" ")
+        }
+        "api_mapping" if text("apiMappingKey").is_empty() => "(none)".to_owned(),
+        _ if row.named.is_empty() => text(row.id),
+        _ => match text(row.named) {
+            name if name.is_empty() => text(row.id),
+            name => name,
+        },
+    }
+}
+
+/// What a list that cannot be read leaves open: its kind, and all that would lie below.
+pub(crate) fn gaps(row: &'static Row, under: Option<&Id>, error: Error) -> Result<Vec<Gap>> {
+    let cause = match error.kind() {
+        ErrorKind::Denied => Cause::Denied,
+        ErrorKind::Unavailable | ErrorKind::Throttled => Cause::Unreachable,
+        ErrorKind::Cancelled | ErrorKind::Unauthenticated => return Err(error),
+        _ => Cause::Failed,
+    };
+    let gap = |row: &&'static Row| Gap {
+        kind: Some(Kind::known(row.kind)),
+        under: under.cloned(),
+        cause,
+        detail: error.to_string(),
+    };
+    Ok(row.family().iter().map(gap).collect())
+}
+
+impl Tree {
+    /// What of it lies in a scope, as a capture has it.
+    pub(crate) fn captured(self, aws: &Aws, scope: &Scope) -> Vec<Captured> {
+        let rules = &aws.0.rules;
+        let nodes = self.nodes.into_iter().map(|node| node.resource);
+        let nodes = nodes.filter(|resource| scope.contains(&resource.key)).map(|mut resource| {
+            rules.mark(&mut resource);
+            Captured::Resource(resource)
+        });
+        let same = self.same.into_iter().filter(|key| scope.contains(key)).map(Captured::Same);
+        nodes.chain(same).chain(self.gaps.into_iter().map(Captured::Gap)).collect()
+    }
+}

@@ -1,0 +1,162 @@
+//! A region as a target.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gwbackup_core::model::{
+    Action, Change, Description, Finding, Group, Id, Key, Kind, Scope, Step, StepReceipt, Verdict,
+};
+use gwbackup_core::target::{States, StepLog, Target};
+use gwbackup_core::{Context, Result};
+
+use crate::gateway::Aws;
+use crate::table::Row;
+use crate::write::{IMPORT_FROM, Work};
+
+/// Calls that read a tree before and after it is written.
+const LOOKS: u32 = 20;
+/// What deleting a REST API takes.
+const DELETION: Duration = Duration::from_secs(30);
+
+#[async_trait]
+impl Target for Aws {
+    /// What lies below one root is one group: the service takes calls below one API one at a time,
+    /// and reading the tree once serves all of its changes.
+    fn arrange(&self, _: &Description, changes: &[Change]) -> Vec<Group> {
+        let moved = moved_roots(changes);
+        let mut trees: BTreeMap<Key, Vec<&Change>> = BTreeMap::new();
+        for change in changes {
+            trees.entry(root(change, &moved)).or_default().push(change);
+        }
+        let group = |(root, mut changes): (Key, Vec<&Change>)| {
+            changes.sort_by_key(|change| turn(change));
+            Group {
+                changes: changes.iter().map(|change| change.no).collect(),
+                lane: Some(root.to_string()),
+                estimate: self.estimate(&changes),
+                rewrites: Some(Scope::of(root)),
+            }
+        };
+        trees.into_iter().map(group).collect()
+    }
+
+    async fn validate(
+        &self,
+        cx: &Context,
+        _: &Description,
+        changes: &[Change],
+        _: &dyn States,
+    ) -> Result<Vec<Finding>> {
+        cx.check()?;
+        let mut findings = Vec::new();
+        let makes = |kind: &str| {
+            let kind = kind.to_owned();
+            changes.iter().filter(move |change| {
+                change.key.kind.as_str() == kind
+                    && matches!(change.action, Action::Create | Action::Replace)
+            })
+        };
+        for change in makes("client_certificate") {
+            let what = "the service makes another certificate with another key: the back ends \
+                that trust the old one must be told";
+            let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
+            findings.push(finding.about(change.no));
+        }
+        for change in makes("rest_documentation_version") {
+            let what = "it is made of the documentation as it is in the backup: what an old \
+                version said cannot be read";
+            let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
+            findings.push(finding.about(change.no));
+        }
+        for change in makes("api_deployment") {
+            let what = "it is made of the API as it is in the backup, which is not what it was \
+                when somebody edited without deploying";
+            let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
+            findings.push(finding.about(change.no));
+        }
+        let apis = u32::try_from(makes("rest_api").count()).unwrap_or(u32::MAX);
+        if apis > 0 {
+            let time = self.at_budget(DELETION.saturating_mul(apis)).as_secs();
+            let what = format!(
+                "{apis} new REST APIs have new ids and hosts; taking them back would take {time} s"
+            );
+            findings.push(Finding::new("rest_api", Verdict::Warning, what));
+        }
+        Ok(findings)
+    }
+
+    async fn apply(
+        &self,
+        cx: &Context,
+        description: &Description,
+        step: &Step,
+        states: &dyn States,
+        log: &dyn StepLog,
+    ) -> Result<StepReceipt> {
+        Work::new(self, cx, description, step, states, log).await?.run().await
+    }
+}
+
+impl Aws {
+    fn at_budget(&self, time: Duration) -> Duration {
+        time * 100 / u32::from(self.config().budget)
+    }
+
+    /// By the quotas: what one call costs, or less where one call says it all.
+    fn estimate(&self, changes: &[&Change]) -> Duration {
+        let call = Duration::from_millis(100);
+        let mut calls = LOOKS;
+        let mut more = Duration::ZERO;
+        for change in changes {
+            match (change.key.kind.as_str(), change.action) {
+                ("rest_api", Action::Delete | Action::Replace) => return self.at_budget(DELETION),
+                ("rest_api", Action::Create) => more += Duration::from_secs(3),
+                ("rest_deployment", Action::Create) => more += Duration::from_secs(6),
+                ("usage_plan" | "account", Action::Update) => more += Duration::from_secs(20),
+                ("domain_name" | "vpc_link_v2", _) => more += Duration::from_secs(30),
+                ("rest_method", Action::Create | Action::Update) => calls += 6,
+                _ => calls += 1,
+            }
+        }
+        if changes.len() >= IMPORT_FROM {
+            calls = LOOKS;
+            more += Duration::from_secs(1);
+        }
+        self.at_budget(call * calls + more)
+    }
+}
+
+/// Makers first, in the order of the table; then removers, the other way round.
+fn turn(change: &Change) -> (bool, i32, Key) {
+    let rank = Row::of(&change.key.kind).map_or(0, |row| i32::from(row.rank));
+    let removes = change.action == Action::Delete;
+    (removes, if removes { -rank } else { rank }, change.key.clone())
+}
+
+/// The root that a change is about or lies below, as the target knows it.
+fn root(change: &Change, moved: &BTreeMap<(Kind, String), String>) -> Key {
+    let (kind, first) = first(change.target_key());
+    let first = moved.get(&(kind.clone(), first.clone())).cloned().unwrap_or(first);
+    let id = Id::new(&first).unwrap_or_else(|_| change.key.id.clone());
+    Key::new(kind, id)
+}
+
+/// Roots that have another id in the target, as far as the changes tell: a new thing below one is
+/// named as in the backup, a thing that is there as in the target.
+fn moved_roots(changes: &[Change]) -> BTreeMap<(Kind, String), String> {
+    changes
+        .iter()
+        .filter_map(|change| {
+            let from = first(&change.key);
+            let (_, there) = first(change.there.as_ref().or(change.parent.as_ref())?);
+            (there != from.1).then_some((from, there))
+        })
+        .collect()
+}
+
+/// Kind of the root, and the first segment as it is written.
+fn first(key: &Key) -> (Kind, String) {
+    let kind = Row::of(&key.kind).map_or(key.kind.clone(), |row| Kind::known(row.root().kind));
+    (kind, key.id.as_str().split('/').next().unwrap_or_default().to_owned())
+}

@@ -1,0 +1,112 @@
+//! Where things are in the target, what is sent, and what counts as the same.
+
+use std::borrow::Cow;
+
+use gwbackup_core::Result;
+use gwbackup_core::model::{
+    Document, Key, Member, Part, Place, Reference, Resolved, Resource, Says, To,
+};
+
+use super::Work;
+use crate::read::Node;
+use crate::table::Row;
+
+impl Work<'_> {
+    /// Where a thing of the view is, or will be as soon as it is made.
+    pub(super) fn place(&self, key: &Key) -> Key {
+        if let Some(made) = self.made.get(key) {
+            return made.clone();
+        }
+        let state = self.after.get(key).or_else(|| self.before.get(key));
+        let parent = state.and_then(|state| state.resource.parent.as_ref());
+        if let Some(parent) = parent {
+            let there = self.place(parent);
+            // A plan's key is named by the key itself, which has another id by now.
+            let keyed = state.filter(|_| key.kind.as_str() == "usage_plan_key");
+            let keyed = keyed.and_then(|state| state.resource.document.text("/id"));
+            if let Ok(id) = there.id.child(keyed.as_deref().unwrap_or(&key.id.last())) {
+                return Key::new(key.kind.clone(), id);
+            }
+        }
+        key.clone()
+    }
+
+    /// The document to write, with what this step made put into its references; and the members
+    /// that name things still to be made.
+    pub(super) fn resolved(&self, state: &Resolved) -> (Document, Vec<String>) {
+        let mut names: Vec<(Place, String)> = Vec::new();
+        let mut open = Vec::new();
+        for reference in &state.pending {
+            match self.now(reference) {
+                Some(name) => names.push((reference.at.clone(), name)),
+                None => open.push(reference.at.pointer.clone()),
+            }
+        }
+        let document = &state.resource.document;
+        (document.rewrite(&names).unwrap_or_else(|_| document.clone()), open)
+    }
+
+    /// The present name of what a pending reference names.
+    fn now(&self, reference: &Reference) -> Option<String> {
+        let To::Resource { kinds, handle, value, .. } = &reference.to else { return None };
+        let by_key = handle.as_str() == "id";
+        let name = |resource: &Resource, row: &Row| -> String {
+            let own =
+                |document: &Document| document.text(&format!("/{}", row.id)).map(Cow::into_owned);
+            if by_key {
+                resource.key.id.last().into_owned()
+            } else {
+                own(&resource.document).unwrap_or_default()
+            }
+        };
+        let found = self.after.iter().find(|(key, state)| {
+            kinds.contains(&key.kind)
+                && Row::of(&key.kind).is_some_and(|row| name(&state.resource, row) == *value)
+        });
+        let (key, _) = found?;
+        let node = self.live.get(&self.place(key))?;
+        Some(name(&node.resource, node.row))
+    }
+
+    /// Whether what is there is what is wanted, for all that can be compared.
+    pub(super) fn same(&self, live: &Node, wanted: &Resolved) -> bool {
+        if live.row.kind == "rest_deployment" {
+            return true;
+        }
+        let (document, open) = self.resolved(wanted);
+        let wanted = Resource { document, ..wanted.resource.clone() };
+        let absent: Vec<String> =
+            absent(&live.resource).chain(absent(&wanted)).chain(open).collect();
+        let rules = &self.aws.0.rules;
+        rules.comparable(&live.resource, &[], &absent) == rules.comparable(&wanted, &[], &absent)
+    }
+
+    /// What is sent of a document: without what the service sets, and without what is not here.
+    pub(super) fn body(&self, resource: &Resource, document: &Document) -> Document {
+        let whole = Resource { document: document.clone(), ..resource.clone() };
+        let own =
+            self.aws.0.rules.members(&whole, |m| matches!(m, Member::Volatile | Member::ReadOnly));
+        document.without(own).without(absent(resource).collect::<Vec<_>>())
+    }
+
+    /// The live thing that a thing of the view lies below.
+    pub(super) fn parent_of(&self, resource: &Resource) -> Option<&Node> {
+        self.live.get(&self.place(resource.parent.as_ref()?))
+    }
+
+    /// Takes in what the service says of a thing.
+    pub(super) fn seen(&mut self, key: &Key, node: Node) -> Result<()> {
+        self.made.insert(key.clone(), node.resource.key.clone());
+        self.live.insert(node.resource.key.clone(), node);
+        Ok(())
+    }
+}
+
+/// Pointers of the values that are not here.
+fn absent(resource: &Resource) -> impl Iterator<Item = String> {
+    let absent = resource
+        .marks
+        .iter()
+        .filter(|mark| matches!(mark.says, Says::Absent(_)) && mark.at.part == Part::Value);
+    absent.map(|mark| mark.at.pointer.clone())
+}

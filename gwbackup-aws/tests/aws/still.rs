@@ -1,0 +1,160 @@
+//! A reader of the double's own state that knows nothing of the library: everything that is there,
+//! with names instead of the ids, hosts and times that the service assigns.
+
+use std::collections::BTreeMap;
+
+use gwbackup_aws::testing::AwsDouble;
+use serde_json::Value;
+
+/// Members that the service assigns, or that move by themselves.
+const OWN: &[&str] = &[
+    "id",
+    "createdDate",
+    "lastUpdatedDate",
+    "rootResourceId",
+    "parentId",
+    "apiId",
+    "apiEndpoint",
+    "clientCertificateId",
+    "pemEncodedCertificate",
+    "expirationDate",
+    "vpcLinkId",
+    "regionalDomainName",
+    "regionalHostedZoneId",
+    "domainNameArn",
+    "authorizerId",
+    "integrationId",
+    "routeId",
+    "modelId",
+    "deploymentId",
+    "apiMappingId",
+    "integrationResponseId",
+    "routeResponseId",
+    "status",
+    "vpcLinkStatus",
+];
+
+/// One line for each thing, sorted; a stage has what it serves beside it.
+pub(crate) fn still(double: &AwsDouble) -> Vec<String> {
+    let state = double.state();
+    let names = names(&state);
+    let mut lines = Vec::new();
+    for (at, value) in &state {
+        // What a deployment holds is told with the stages that serve it.
+        if at.contains("/deployments/") {
+            continue;
+        }
+        lines.push(line(at, value, &names));
+        let deployment = value["deploymentId"].as_str().filter(|_| at.starts_with("restapis/"));
+        if let Some(id) = deployment {
+            let api = at.split('/').nth(1).unwrap();
+            let held = &state[&format!("restapis/{api}/deployments/{id}/snapshot")];
+            let own = self::names(&prefixed(api, held));
+            let mut all: BTreeMap<String, String> = names.clone();
+            all.extend(own);
+            for (path, value) in held.as_object().unwrap() {
+                // Settings of the API as a whole, defaults and documentation are not a stage's.
+                if path.starts_with("resources/") {
+                    let there = format!("restapis/{api}/{path}");
+                    lines.push(format!(
+                        "{} serves {}",
+                        spoken(at, &all),
+                        line(&there, value, &all)
+                    ));
+                }
+            }
+        }
+    }
+    lines.sort();
+    lines
+}
+
+fn prefixed(api: &str, held: &Value) -> BTreeMap<String, Value> {
+    let all = held.as_object().unwrap().iter();
+    all.map(|(path, value)| (format!("restapis/{api}/{path}"), value.clone())).collect()
+}
+
+/// What each id is called: by what people see of the thing.
+fn names(state: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::new();
+    for (at, value) in state {
+        let id = at.rsplit('/').next().unwrap();
+        let text = |member: &str| value[member].as_str().map(str::to_owned);
+        let parts = [
+            "path",
+            "routeKey",
+            "value",
+            "description",
+            "name",
+            "integrationUri",
+            "apiMappingKey",
+            "properties",
+        ];
+        let mut said: Vec<String> = parts.iter().filter_map(|part| text(part)).collect();
+        said.extend(value["quota"]["limit"].as_u64().map(|n| n.to_string()));
+        let is_named = OWN.iter().any(|own| value[*own].as_str() == Some(id));
+        if is_named && !at.contains("/deployments/") {
+            // Text that names another thing is no name.
+            let said =
+                said.into_iter().filter(|s| !s.contains("restapis")).collect::<Vec<_>>().join(" ");
+            names.insert(id.to_owned(), format!("<{said}>"));
+        }
+    }
+    names
+}
+
+fn line(at: &str, value: &Value, names: &BTreeMap<String, String>) -> String {
+    let mut value = value.clone();
+    strip(&mut value, at, names);
+    format!("{} {}", spoken(at, names), spoken(&value.to_string(), names))
+}
+
+/// Assigned names become spoken ones; a reference keeps what it names.
+fn strip(value: &mut Value, at: &str, names: &BTreeMap<String, String>) {
+    let own = at.rsplit('/').next().unwrap().to_owned();
+    match value {
+        Value::Object(members) => {
+            members.retain(|name, value| {
+                let itself = value.as_str() == Some(&own);
+                let moves =
+                    !value.is_string() || itself || !names.contains_key(value.as_str().unwrap());
+                !(OWN.contains(&name.as_str()) && moves)
+            });
+            members.values_mut().for_each(|value| strip(value, at, names));
+        }
+        Value::Array(items) => {
+            items.iter_mut().for_each(|value| strip(value, at, names));
+            items.sort_by_key(ToString::to_string);
+        }
+        // A schema's text is the same in any layout.
+        Value::String(text) if text.starts_with('{') => {
+            if let Ok(inner) = serde_json::from_str::<Value>(text) {
+                *text = inner.to_string();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn spoken(text: &str, names: &BTreeMap<String, String>) -> String {
+    let mut text = text.to_owned();
+    for (id, name) in names {
+        if text.contains(id.as_str()) {
+            text = text.replace(id.as_str(), name);
+        }
+    }
+    text
+}
+
+/// The same things, told apart.
+#[track_caller]
+pub(crate) fn assert_same(found: &[String], wanted: &[String], when: &str) {
+    let missing: Vec<_> = wanted.iter().filter(|line| !found.contains(line)).take(8).collect();
+    let more: Vec<_> = found.iter().filter(|line| !wanted.contains(line)).take(8).collect();
+    assert!(
+        found == wanted,
+        "{when}: {} and {}; missing {missing:#?}\nunexpected {more:#?}",
+        found.len(),
+        wanted.len()
+    );
+}

@@ -1,0 +1,167 @@
+//! A whole account: backed up, lost, restored, here and elsewhere.
+
+use gwbackup_aws::Aws;
+use gwbackup_aws::testing::Fault;
+use gwbackup_core::restore::{ApplyOptions, RunStatus};
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, ask, aws, config, config_in};
+use crate::rich;
+use crate::source::large;
+use crate::still::{assert_same, still};
+
+#[tokio::test]
+async fn an_account_that_was_lost_comes_back() {
+    let bench = Bench::new().await;
+    let double = bench.account().await;
+    rich::fill(&bench, &double);
+    let before = still(&double);
+    assert!(before.len() > 150, "{}", before.len());
+    let backup = bench.backup(&double).await;
+    double.clear();
+    let outcome = bench.succeed(bench.restore(&backup, aws(&double))).await;
+    assert!(outcome.report.applied > 150, "{}", outcome.report.applied);
+    assert_same(&still(&double), &before, "restored");
+    let again = bench.plan(bench.restore(&backup, aws(&double))).await;
+    assert!(again.plan().is_empty(), "{:#?}", again.plan());
+}
+
+#[tokio::test]
+async fn nothing_of_the_old_account_is_left_in_a_new_one() {
+    let bench = Bench::new().await;
+    let double = bench.account().await;
+    rich::fill_with(&bench, &double, 1);
+    let backup = bench.backup(&double).await;
+    let other = bench.account_with(|b| b.region("us-west-2").account("999988887777").seed(7)).await;
+    let target = Aws::new(config_in(&other, "us-west-2")).unwrap();
+    bench.succeed(bench.restore(&backup, target)).await;
+    let ids: Vec<String> = double
+        .state()
+        .keys()
+        .filter_map(|at| at.strip_prefix("restapis/"))
+        .filter(|rest| !rest.contains('/'))
+        .map(str::to_owned)
+        .collect();
+    let (region, account) = rich::HOME;
+    for (at, value) in other.state() {
+        let text = value.to_string();
+        let old = [region, account]
+            .into_iter()
+            .chain(ids.iter().map(String::as_str))
+            .find(|old| text.contains(old));
+        assert_eq!(old, None, "{at}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_api_that_is_there_is_put_right_in_its_place() {
+    let bench = Bench::new().await;
+    let double = bench.account().await;
+    rich::fill_with(&bench, &double, 1);
+    let before = still(&double);
+    let backup = bench.backup(&double).await;
+    let api = double.state().into_keys().find(|at| at.starts_with("restapis/")).unwrap();
+    let patch = |at: &str, op: Value| ask(&double, "PATCH", at, json!({ "patchOperations": [op] }));
+    patch(&format!("/{api}"), json!({ "op": "replace", "path": "/name", "value": "mine" }));
+    patch(
+        &format!("/{api}/models/Note"),
+        json!({ "op": "replace", "path": "/description", "value": "x" }),
+    );
+    patch(&format!("/{api}/stages/test"), json!({ "op": "remove", "path": "/variables/alias" }));
+    let method = double
+        .state()
+        .into_keys()
+        .find(|at| at.starts_with(&api) && at.ends_with("/methods/PUT"))
+        .unwrap();
+    ask(&double, "DELETE", &format!("/{method}"), Value::Null);
+    double.forget_calls();
+    let outcome = bench.succeed(bench.restore(&backup, aws(&double))).await;
+    assert_eq!(outcome.report.applied, 4);
+    assert_same(&still(&double), &before, "restored");
+    let writes =
+        double.calls().iter().filter(|call| call.method != "GET" && call.path != "/").count();
+    assert!(writes <= 9, "{writes}");
+}
+
+#[tokio::test]
+async fn a_restore_that_fails_deletes_no_api_that_was_there() {
+    let bench = Bench::new().await;
+    let double = bench.account().await;
+    rich::fill_with(&bench, &double, 1);
+    let backup = bench.backup(&double).await;
+    let state = double.state();
+    let api = state.keys().find(|at| at.starts_with("restapis/")).unwrap().clone();
+    for model in ["Note", "Line"] {
+        ask(&double, "DELETE", &format!("/{api}/models/{model}"), Value::Null);
+    }
+    let edited = still(&double);
+    double.forget_calls();
+    double.faults(|asked| {
+        (asked.operation == "CreateModel" && asked.write > 1).then_some(Fault::LIMIT)
+    });
+    let outcome = bench.apply(bench.restore(&backup, aws(&double))).await;
+    assert_eq!(outcome.report.status, RunStatus::RolledBack, "{:#?}", outcome.report.failures);
+    assert!(!double.calls().iter().any(|call| call.operation == "DeleteRestApi"));
+    double.calm();
+    assert_same(&still(&double), &edited, "rolled back");
+}
+
+#[tokio::test]
+async fn lost_answers_make_nothing_twice() {
+    let bench = Bench::new().await;
+    let double = bench.account().await;
+    rich::fill_with(&bench, &double, 1);
+    let before = still(&double);
+    let backup = bench.backup(&double).await;
+    double.clear();
+    // Every third write has its effect and no answer.
+    double.faults(|asked| (asked.write % 3 == 1).then_some(Fault::LoseAnswer));
+    bench.succeed(bench.restore(&backup, aws(&double))).await;
+    double.calm();
+    assert_same(&still(&double), &before, "restored through a bad line");
+}
+
+#[tokio::test]
+async fn restoring_in_place_keeps_to_the_quotas() {
+    let bench = Bench::new().await;
+    let double = bench.account_with(gwbackup_aws::testing::AwsDoubleBuilder::quotas).await;
+    let apis: Vec<String> = (0..100).map(|n| large(&double, n)).collect();
+    let before = still(&double);
+    let full = || Aws::new(config(&double).with_budget(100).with_calls(1)).unwrap();
+    let backup = bench.backup_of(full()).await;
+    let held: Vec<String> = double.state().into_keys().collect();
+    for api in &apis {
+        // Another deployment is served, the old one is gone, the working copy is empty but for one.
+        let body = json!({ "openapi": "3.0.1", "info": { "title": "x" }, "paths": { "/x": { "get": {
+            "x-amazon-apigateway-integration": { "type": "mock" } } } } });
+        ask(&double, "PUT", &format!("/restapis/{api}?mode=overwrite"), body);
+        let old =
+            held.iter().find(|at| at.starts_with(&format!("restapis/{api}/deployments/"))).unwrap();
+        let new = crate::bench::make(&double, &format!("/restapis/{api}/deployments"), json!({}));
+        for stage in ["prod", "test"] {
+            let operations = json!([{ "op": "replace", "path": "/deploymentId", "value": new }]);
+            ask(
+                &double,
+                "PATCH",
+                &format!("/restapis/{api}/stages/{stage}"),
+                json!({ "patchOperations": operations }),
+            );
+        }
+        ask(&double, "DELETE", &format!("/{}", old.trim_end_matches("/snapshot")), Value::Null);
+    }
+    bench.clock.advance(std::time::Duration::from_mins(10));
+    let prepared = bench.plan(bench.restore(&backup, full())).await;
+    double.forget_calls();
+    bench.clock.advance(std::time::Duration::from_mins(10));
+    let began = bench.cx.now();
+    let options = ApplyOptions { accept_loss: true, ..ApplyOptions::default() };
+    let outcome = prepared.apply(&bench.cx, &options).await.unwrap();
+    assert_eq!(outcome.report.status, RunStatus::Success, "{:#?}", outcome.report.failures);
+    let calls = double.calls();
+    assert!(calls.iter().all(|call| call.status != Some(429)), "the quotas were broken");
+    let deployed = calls.iter().filter(|call| call.operation == "CreateDeployment").count();
+    assert_eq!(deployed, 100);
+    let last = bench.cx.now().duration_since(began).as_secs_f64();
+    assert!(last < 575.0 + 154.0, "{} calls took {last} s", calls.len());
+    assert_same(&still(&double), &before, "restored");
+}
