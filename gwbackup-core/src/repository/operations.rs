@@ -298,7 +298,7 @@ impl RestoreBuilder {
     pub async fn plan(self, cx: &Context) -> Result<PreparedRestore> {
         let Self { repository, backup, target, options, probes, secrets } = self;
         let order = Order { point: backup.point, target, options, probes, secrets };
-        Ok(PreparedRestore(restore::prepare(&repository.vault, cx, order).await?))
+        Ok(PreparedRestore(Box::pin(restore::prepare(&repository.vault, cx, order)).await?))
     }
 }
 
