@@ -37,6 +37,7 @@ impl DrillReport {
         );
         // The restore's own report stands in this one, one level below.
         if let Some(restore) = &self.restore {
+            page.heading("The restore");
             page.parts.extend(restore.page().parts);
         }
         page
