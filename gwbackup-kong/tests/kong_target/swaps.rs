@@ -155,8 +155,7 @@ async fn names_of_consumers_go_round() {
 
 #[tokio::test]
 async fn consumers_exchange_both_of_their_names() {
-    let drift =
-        |node: &KongDouble| turn(node, &all("consumers", 3, 2), &["username", "custom_id"]);
+    let drift = |node: &KongDouble| turn(node, &all("consumers", 3, 2), &["username", "custom_id"]);
     come_back(Case { fill: consumers, drift, imports: true, early: 1 }).await;
 }
 
