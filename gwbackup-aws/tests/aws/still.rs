@@ -1,7 +1,7 @@
 //! A reader of the double's own state that knows nothing of the library: everything that is there,
 //! with names instead of the ids, hosts and times that the service assigns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gwbackup_aws::testing::AwsDouble;
 use serde_json::Value;
@@ -136,21 +136,27 @@ fn strip(value: &mut Value, at: &str, names: &BTreeMap<String, String>) {
     }
 }
 
+/// The text with each id spoken; most ids are one word.
 fn spoken(text: &str, names: &BTreeMap<String, String>) -> String {
-    let mut text = text.to_owned();
-    for (id, name) in names {
-        if text.contains(id.as_str()) {
-            text = text.replace(id.as_str(), name);
-        }
+    let is_word = |c: char| c.is_ascii_alphanumeric();
+    let mut out = String::with_capacity(text.len());
+    for part in text.split_inclusive(|c| !is_word(c)) {
+        let word = part.trim_end_matches(|c| !is_word(c));
+        out.push_str(names.get(word).map_or(word, String::as_str));
+        out.push_str(&part[word.len()..]);
     }
-    text
+    for (id, name) in names.iter().filter(|(id, _)| !id.chars().all(is_word)) {
+        out = out.replace(id.as_str(), name);
+    }
+    out
 }
 
 /// The same things, told apart.
 #[track_caller]
 pub(crate) fn assert_same(found: &[String], wanted: &[String], when: &str) {
-    let missing: Vec<_> = wanted.iter().filter(|line| !found.contains(line)).take(8).collect();
-    let more: Vec<_> = found.iter().filter(|line| !wanted.contains(line)).take(8).collect();
+    let [a, b] = [found, wanted].map(|lines| lines.iter().collect::<BTreeSet<_>>());
+    let missing: Vec<_> = b.difference(&a).take(8).collect();
+    let more: Vec<_> = a.difference(&b).take(8).collect();
     assert!(
         found == wanted,
         "{when}: {} and {}; missing {missing:#?}\nunexpected {more:#?}",

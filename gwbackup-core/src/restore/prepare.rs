@@ -178,7 +178,7 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
     let rules = Rules::new(Arc::clone(&description.schema));
     let mut desired = desired(backup, &rules, &options).await?;
     if let Some(provider) = &secrets {
-        let supplied = ask(cx, provider.as_ref(), &desired).await?;
+        let supplied = ask(cx, provider.as_ref(), &desired, &rules).await?;
         desired = desired.with(supplied, &rules)?;
     }
     let supplied = desired.supplied().map(Supplied::places).unwrap_or_default();

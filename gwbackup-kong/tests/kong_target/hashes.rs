@@ -162,7 +162,7 @@ impl SecretProvider for Supplies {
 #[tokio::test]
 async fn a_password_that_is_supplied_lets_in_without_an_import() {
     let bench = Bench::new().await;
-    let node = bench.node().await;
+    let node = Arc::new(bench.node().await);
     fill(&node);
     let backup = bench.backup(&node).await;
     node.request("DELETE", &format!("/consumers/{CONSUMER}"), &Value::Null);
@@ -176,4 +176,8 @@ async fn a_password_that_is_supplied_lets_in_without_an_import() {
     assert!(node.lets_in("ada", "fresh") && !node.lets_in("ada", "old"));
     let hash = get(&node, CLIENT)["client_secret"].as_str().unwrap().to_owned();
     assert!(hash.starts_with("$pbkdf2"), "{hash}");
+    // An import takes what it is given for a hash.
+    let import = bench.restore(&backup, importing(&node)).secrets(Arc::new(Supplies));
+    let refused = import.plan(&bench.cx).await.unwrap_err();
+    assert!(refused.to_string().contains("hash"), "{refused}");
 }
