@@ -108,12 +108,18 @@ impl Answer {
         }
         let said: Said = serde_json::from_slice(&self.body).unwrap_or_default();
         let text = |what: &str| {
-            if said.message.is_empty() { what.to_owned() } else { format!("{what}: {}", said.message) }
+            if said.message.is_empty() {
+                what.to_owned()
+            } else {
+                format!("{what}: {}", said.message)
+            }
         };
         let busy = said.message.to_ascii_lowercase().contains("concurrent");
         let error = match (self.status, self.code.as_str()) {
-            (429, "LimitExceededException") => Error::refused(text("a limit of the account is reached"))
-                .help("have the limit raised, or delete what is not needed"),
+            (429, "LimitExceededException") => {
+                Error::refused(text("a limit of the account is reached"))
+                    .help("have the limit raised, or delete what is not needed")
+            }
             (429, _) => Error::new(ErrorKind::Throttled, "the service asks for a pause (429)")
                 .with_retry(Retry::After(self.retry_after.unwrap_or(PAUSE))),
             (_, "ExpiredTokenException" | "ExpiredToken") => {
@@ -130,10 +136,15 @@ impl Answer {
                 | "IncompleteSignature"
                 | "MissingAuthenticationToken"
                 | "MissingAuthenticationTokenException",
-            ) => Error::new(ErrorKind::Unauthenticated, text("the service does not accept the credentials")),
+            ) => Error::new(
+                ErrorKind::Unauthenticated,
+                text("the service does not accept the credentials"),
+            ),
             (403, _) => Error::new(ErrorKind::Denied, text("the service denies it (403)")),
             (404, _) => Error::new(ErrorKind::NotFound, text("the service does not have it (404)")),
-            (409, _) if busy => Error::new(ErrorKind::Unavailable, "another change is under way (409)"),
+            (409, _) if busy => {
+                Error::new(ErrorKind::Unavailable, "another change is under way (409)")
+            }
             (409, _) => Error::new(ErrorKind::AlreadyExists, text("the service refuses it (409)")),
             (500.., _) => {
                 let retry = self.retry_after.map_or(Retry::Later, Retry::After);

@@ -196,9 +196,11 @@ impl Client {
         url: Url,
         body: Option<String>,
     ) -> Result<Answer> {
-        let kind = if service == "sts" { "application/x-www-form-urlencoded" } else { "application/json" };
+        let kind =
+            if service == "sts" { "application/x-www-form-urlencoded" } else { "application/json" };
         let signed = self.sign(cx, service, &method, &url, body.as_deref()).await?;
-        let mut request = self.0.http.request(method, url.clone()).header("accept", "application/json");
+        let mut request =
+            self.0.http.request(method, url.clone()).header("accept", "application/json");
         for (name, value) in signed {
             request = request.header(name, value);
         }
@@ -227,7 +229,8 @@ impl Client {
         body: Option<&str>,
     ) -> Result<Vec<(String, String)>> {
         let lacking = |e: aws_credential_types::provider::error::CredentialsError| {
-            let error = Error::new(ErrorKind::Unauthenticated, "no valid credentials are to be had");
+            let error =
+                Error::new(ErrorKind::Unauthenticated, "no valid credentials are to be had");
             error.help("log in again, or name another profile").with_source(e)
         };
         let credentials = self.0.config.credentials.provide_credentials().await.map_err(lacking)?;
@@ -235,7 +238,8 @@ impl Client {
         let mut settings = SigningSettings::default();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         let time = SystemTime::from(cx.now());
-        let broken = |e: &dyn std::fmt::Display| Error::invalid(format!("a call cannot be signed: {e}"));
+        let broken =
+            |e: &dyn std::fmt::Display| Error::invalid(format!("a call cannot be signed: {e}"));
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.0.config.region)

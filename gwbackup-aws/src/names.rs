@@ -19,7 +19,12 @@ impl TextScan for Names {
         let mut found = Vec::new();
         let text = resource.document.as_str();
         let hit = |part: &str| text.contains(part);
-        if hit("arn:") || hit("execute-api") || hit("/restapis/") || hit("amazonaws") || hit("onnectionId") {
+        if hit("arn:")
+            || hit("execute-api")
+            || hit("/restapis/")
+            || hit("amazonaws")
+            || hit("onnectionId")
+        {
             walk(&resource.document.to_value(), &mut String::new(), row, &mut found);
         }
         found
@@ -70,11 +75,14 @@ fn in_text(text: &str, at: &str, row: &Row, found: &mut Vec<Reference>) {
     }
     if at.ends_with("/connectionId") && !text.contains("${") {
         let kinds = ["vpc_link", "vpc_link_v2"].map(Kind::known).to_vec();
-        let to = To::Resource { kinds, handle: HandleName::id(), value: text.to_owned(), within: None };
+        let to =
+            To::Resource { kinds, handle: HandleName::id(), value: text.to_owned(), within: None };
         found.push(Reference { at: Place::value(at), to, role: Role::Needs });
         return;
     }
-    if let Some(class) = class_of(at, row).filter(|_| text.starts_with("arn:") || row.kind.starts_with("vpc_link")) {
+    if let Some(class) =
+        class_of(at, row).filter(|_| text.starts_with("arn:") || row.kind.starts_with("vpc_link"))
+    {
         let to = To::External { class: class.to_owned(), value: text.to_owned() };
         found.push(Reference { at: Place::value(at), to, role: Role::Needs });
     }
@@ -189,7 +197,9 @@ mod tests {
             all.map(|(range, what)| format!("{what:?} {}", &text[range])).collect()
         };
         assert_eq!(
-            found("arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:pay:${stageVariables.alias}/invocations"),
+            found(
+                "arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:pay:${stageVariables.alias}/invocations"
+            ),
             ["Region eu-west-1", "Region eu-west-1", "Account 123456789012"]
         );
         assert_eq!(

@@ -24,8 +24,10 @@ pub(crate) async fn run(
     let wanted = Wanted { scope: scope.clone(), ..Wanted::default() };
     for row in table::roots().filter(|row| wanted.has(row)) {
         let first = attempt(aws, cx, row, &[], &mut findings).await?;
-        let mut next: Vec<(&'static Row, Node)> =
-            first.into_iter().flat_map(|node| row.children().map(move |row| (row, node.clone()))).collect();
+        let mut next: Vec<(&'static Row, Node)> = first
+            .into_iter()
+            .flat_map(|node| row.children().map(move |row| (row, node.clone())))
+            .collect();
         while let Some((row, parent)) = next.pop() {
             if row.kind == "rest_method" || !wanted.has(row) {
                 continue;
@@ -38,7 +40,11 @@ pub(crate) async fn run(
     if purpose == Purpose::Restore {
         let detail = "the right to write cannot be tried without writing: the identity needs \
             apigateway:POST, PUT, PATCH and DELETE on what the plan names";
-        findings.push(Finding::new("apigateway:POST, PUT, PATCH, DELETE", Verdict::Unknown, detail));
+        findings.push(Finding::new(
+            "apigateway:POST, PUT, PATCH, DELETE",
+            Verdict::Unknown,
+            detail,
+        ));
     }
     Ok(findings)
 }
@@ -77,7 +83,8 @@ async fn attempt(
     }
     let first = answer.page()?.items.into_iter().next();
     let Some(item) = first else { return Ok(None) };
-    let mut node = crate::read::node(row, None, gwbackup_core::model::Document::parse(item.get())?)?;
+    let mut node =
+        crate::read::node(row, None, gwbackup_core::model::Document::parse(item.get())?)?;
     node.address = path;
     let id = node.resource.document.text(&format!("/{}", row.id)).unwrap_or_default().into_owned();
     node.address.push(id);

@@ -68,7 +68,12 @@ impl Aws {
     }
 
     /// One root, by what stands in its address; `None` where it is not there.
-    pub(crate) async fn root(&self, cx: &Context, row: &'static Row, id: &str) -> Result<Option<Node>> {
+    pub(crate) async fn root(
+        &self,
+        cx: &Context,
+        row: &'static Row,
+        id: &str,
+    ) -> Result<Option<Node>> {
         let mut path: Vec<&str> = row.list.split('/').collect();
         if row.kind != "account" {
             path.push(id);
@@ -156,7 +161,8 @@ impl Aws {
         wanted: &Wanted,
         tree: &mut Tree,
     ) -> Result<()> {
-        let stages = if wanted.without_exports { BTreeMap::new() } else { self.in_use(cx, api).await? };
+        let stages =
+            if wanted.without_exports { BTreeMap::new() } else { self.in_use(cx, api).await? };
         for item in items {
             let mut node = node(row, Some(api), item)?;
             let key = node.resource.key.clone();
@@ -178,7 +184,8 @@ impl Aws {
             };
             match export {
                 Some(text) => {
-                    node.resource.document = node.resource.document.with_member("/export", &text)?;
+                    node.resource.document =
+                        node.resource.document.with_member("/export", &text)?;
                 }
                 None => {
                     node.resource.marks.push(Mark::absent("/export", Absence::Unreadable));
@@ -288,7 +295,10 @@ fn resources(api: &Node, row: &'static Row, items: Vec<Document>, tree: &mut Tre
             let text = item.get(&format!("/resourceMethods/{verb}")).unwrap_or("{}");
             let mut method = Document::parse(text)?;
             if method.get("/httpMethod").is_none() {
-                method = method.with_member("/httpMethod", &serde_json::Value::from(verb.as_str()).to_string())?;
+                method = method.with_member(
+                    "/httpMethod",
+                    &serde_json::Value::from(verb.as_str()).to_string(),
+                )?;
             }
             tree.nodes.push(node(below, Some(&resource), method)?);
         }
@@ -338,7 +348,8 @@ pub(crate) fn called(row: &Row, document: &Document) -> String {
         "rest_documentation_part" => {
             let parts = ["type", "path", "method", "statusCode", "name"];
             let parts = parts.map(|part| text(&format!("location/{part}")));
-            let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
+            let parts: Vec<&str> =
+                parts.iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
             parts.join(" ")
         }
         "api_mapping" if text("apiMappingKey").is_empty() => "(none)".to_owned(),

@@ -12,9 +12,9 @@ use gwbackup_core::source::{BoxStream, Known, Purpose, Source};
 use gwbackup_core::{Context, Error, Result};
 
 use crate::gateway::Aws;
+use crate::preflight;
 use crate::read::{Node, Wanted, gaps};
 use crate::table::{self, Row};
-use crate::preflight;
 
 #[async_trait]
 impl Source for Aws {

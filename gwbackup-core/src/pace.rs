@@ -28,7 +28,11 @@ impl Pace {
     pub fn new(every: Duration, burst: u32) -> Self {
         let every = SignedDuration::try_from(every).unwrap_or(SignedDuration::MAX);
         let more = i32::try_from(burst.saturating_sub(1)).unwrap_or(i32::MAX);
-        Self { every, slack: every.checked_mul(more).unwrap_or(SignedDuration::MAX), next: Mutex::default() }
+        Self {
+            every,
+            slack: every.checked_mul(more).unwrap_or(SignedDuration::MAX),
+            next: Mutex::default(),
+        }
     }
 
     /// Waits for a turn. `Cancelled` when the context is cancelled meanwhile; the turn is then lost,

@@ -25,7 +25,16 @@ pub(super) fn rename(list: &str, new: &mut Map<String, Value>) {
 }
 
 pub(super) fn dates(state: &State, list: &str, second: bool, new: &mut Map<String, Value>) {
-    let dated = ["restapis", "deployments", "versions", "apikeys", "stages", "clientcertificates", "apis", "vpclinks"];
+    let dated = [
+        "restapis",
+        "deployments",
+        "versions",
+        "apikeys",
+        "stages",
+        "clientcertificates",
+        "apis",
+        "vpclinks",
+    ];
     if !dated.contains(&list) || (list == "vpclinks" && !second) {
         return;
     }
@@ -47,7 +56,10 @@ pub(super) fn complete(state: &mut State, at: &str, new: &mut Value) -> Told<()>
             }
         }
         ["clientcertificates", _] => {
-            let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----", state.secret());
+            let pem = format!(
+                "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----",
+                state.secret()
+            );
             new["pemEncodedCertificate"] = pem.into();
             new["expirationDate"] = (state.seconds() + 365 * 86400).into();
         }
@@ -60,13 +72,16 @@ pub(super) fn complete(state: &mut State, at: &str, new: &mut Value) -> Told<()>
         }
         ["domainnames", name] => {
             let id = state.id(10);
-            new["regionalDomainName"] = format!("d-{id}.execute-api.{}.amazonaws.com", state.region).into();
+            new["regionalDomainName"] =
+                format!("d-{id}.execute-api.{}.amazonaws.com", state.region).into();
             new["regionalHostedZoneId"] = format!("Z{}", id.to_uppercase()).into();
-            new["domainNameArn"] = format!("arn:aws:apigateway:{}::/domainnames/{name}", state.region).into();
+            new["domainNameArn"] =
+                format!("arn:aws:apigateway:{}::/domainnames/{name}", state.region).into();
         }
         ["v2", "apis", id] => {
             let scheme = if text(new, "protocolType") == "WEBSOCKET" { "wss" } else { "https" };
-            new["apiEndpoint"] = format!("{scheme}://{id}.execute-api.{}.amazonaws.com", state.region).into();
+            new["apiEndpoint"] =
+                format!("{scheme}://{id}.execute-api.{}.amazonaws.com", state.region).into();
         }
         ["v2", "apis", api, "integrations", _] => {
             let api = state.get(&format!("v2/apis/{api}"))?;
@@ -100,7 +115,11 @@ pub(super) fn born(state: &mut State, at: &str) {
     }
     let parts: Vec<&str> = at.split('/').collect();
     if let ["restapis", _] = parts.as_slice() {
-        let root = state.objects.get(at).map(|api| text(api, "rootResourceId").to_owned()).unwrap_or_default();
+        let root = state
+            .objects
+            .get(at)
+            .map(|api| text(api, "rootResourceId").to_owned())
+            .unwrap_or_default();
         state.objects.insert(format!("{at}/resources/{root}"), json!({ "id": root, "path": "/" }));
         for (name, schema) in [("Empty", "Empty Schema"), ("Error", "Error Schema")] {
             let id = state.id(6);
@@ -139,7 +158,9 @@ pub(super) fn unique(state: &State, list: &str, new: &Value) -> Told<()> {
 /// Refuses what names something that is not there.
 pub(super) fn references(state: &State, at: &str, new: &Value) -> Told<()> {
     let parts: Vec<&str> = at.split('/').collect();
-    let need = |to: String| if state.has(&to) { Ok(()) } else { Err(bad(&format!("{to} does not exist"))) };
+    let need = |to: String| {
+        if state.has(&to) { Ok(()) } else { Err(bad(&format!("{to} does not exist"))) }
+    };
     let named = |value: &Value, member: &str, list: &str| -> Told<()> {
         match value.get(member).and_then(Value::as_str) {
             Some(id) if !id.contains("${") => need(format!("{list}/{id}")),
@@ -152,15 +173,25 @@ pub(super) fn references(state: &State, at: &str, new: &Value) -> Told<()> {
             named(new, "authorizerId", &below("authorizers"))?;
             named(new, "requestValidatorId", &below("requestvalidators"))?;
             let integration = &new["methodIntegration"];
-            if let Some(id) = integration.get("connectionId").and_then(Value::as_str).filter(|id| !id.contains("${"))
-                && !state.has(&format!("vpclinks/{id}")) && !state.has(&format!("v2/vpclinks/{id}"))
+            if let Some(id) = integration
+                .get("connectionId")
+                .and_then(Value::as_str)
+                .filter(|id| !id.contains("${"))
+                && !state.has(&format!("vpclinks/{id}"))
+                && !state.has(&format!("v2/vpclinks/{id}"))
             {
                 return Err(bad("Invalid VPC link id"));
             }
-            let models = new["requestModels"].as_object().into_iter().flatten().map(|(_, m)| m.clone());
+            let models =
+                new["requestModels"].as_object().into_iter().flatten().map(|(_, m)| m.clone());
             let replies = new["methodResponses"].as_object().into_iter().flatten();
             let replies = replies.flat_map(|(_, r)| {
-                r["responseModels"].as_object().cloned().unwrap_or_default().into_iter().map(|(_, m)| m)
+                r["responseModels"]
+                    .as_object()
+                    .cloned()
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|(_, m)| m)
             });
             for model in models.chain(replies) {
                 need(format!("restapis/{api}/models/{}", model.as_str().unwrap_or_default()))?;
@@ -178,7 +209,9 @@ pub(super) fn references(state: &State, at: &str, new: &Value) -> Told<()> {
             for (at, _) in text(new, "policy").match_indices("arn:aws:execute-api:") {
                 let rest: Vec<&str> = text(new, "policy")[at..].splitn(6, ':').collect();
                 let own = [&*state.region, &*state.account];
-                if rest.get(3..5) != Some(own.as_slice()) || !rest.get(5).is_some_and(|r| r.starts_with(*api) || r.starts_with('*')) {
+                if rest.get(3..5) != Some(own.as_slice())
+                    || !rest.get(5).is_some_and(|r| r.starts_with(*api) || r.starts_with('*'))
+                {
                     return Err(bad("Invalid policy document: it is about another API"));
                 }
             }
@@ -200,7 +233,8 @@ pub(super) fn references(state: &State, at: &str, new: &Value) -> Told<()> {
         }
         ["domainnames", _, "apimappings", _] => {
             let first = format!("restapis/{}", text(new, "apiId"));
-            let api = if state.has(&first) { first } else { format!("v2/apis/{}", text(new, "apiId")) };
+            let api =
+                if state.has(&first) { first } else { format!("v2/apis/{}", text(new, "apiId")) };
             named(new, "stage", &format!("{api}/stages"))?;
         }
         ["v2", "apis", api, "routes", _] => {
@@ -224,13 +258,20 @@ pub(super) fn references(state: &State, at: &str, new: &Value) -> Told<()> {
 /// Refuses the deletion of what is in use.
 pub(super) fn may_go(state: &State, at: &str) -> Told<()> {
     let parts: Vec<&str> = at.split('/').collect();
-    let any = |wanted: &dyn Fn(&str, &Value) -> bool| state.objects.iter().any(|(at, value)| wanted(at, value));
+    let any = |wanted: &dyn Fn(&str, &Value) -> bool| {
+        state.objects.iter().any(|(at, value)| wanted(at, value))
+    };
     match parts.as_slice() {
         ["restapis", api] => {
-            let mapped = |at: &str, v: &Value| at.contains("/basepathmappings/") && text(v, "restApiId") == *api;
-            let planned = |at: &str, v: &Value| at.starts_with("usageplans/") && names_stage(v, api, None);
+            let mapped = |at: &str, v: &Value| {
+                at.contains("/basepathmappings/") && text(v, "restApiId") == *api
+            };
+            let planned =
+                |at: &str, v: &Value| at.starts_with("usageplans/") && names_stage(v, api, None);
             if any(&mapped) || any(&planned) {
-                return Err(bad("Please remove all base path mappings and usage plans related to the API"));
+                return Err(bad(
+                    "Please remove all base path mappings and usage plans related to the API",
+                ));
             }
         }
         ["restapis", api, "stages", stage] => {
@@ -240,10 +281,15 @@ pub(super) fn may_go(state: &State, at: &str) -> Told<()> {
         }
         ["restapis", api, "deployments", id] => {
             let prefix = format!("restapis/{api}/stages/");
-            let used = |at: &str, v: &Value| at.starts_with(&prefix)
-                && (text(v, "deploymentId") == *id || text(&v["canarySettings"], "deploymentId") == *id);
+            let used = |at: &str, v: &Value| {
+                at.starts_with(&prefix)
+                    && (text(v, "deploymentId") == *id
+                        || text(&v["canarySettings"], "deploymentId") == *id)
+            };
             if any(&used) {
-                return Err(bad("Active stages pointing to this deployment must be moved or deleted"));
+                return Err(bad(
+                    "Active stages pointing to this deployment must be moved or deleted",
+                ));
             }
         }
         ["restapis", api, "models", name] => {
@@ -271,7 +317,8 @@ pub(super) fn may_go(state: &State, at: &str) -> Told<()> {
 }
 
 fn names_stage(plan: &Value, api: &str, stage: Option<&str>) -> bool {
-    let fits = |item: &Value| text(item, "apiId") == api && stage.is_none_or(|s| text(item, "stage") == s);
+    let fits =
+        |item: &Value| text(item, "apiId") == api && stage.is_none_or(|s| text(item, "stage") == s);
     plan["apiStages"].as_array().into_iter().flatten().any(fits)
 }
 

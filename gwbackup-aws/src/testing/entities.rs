@@ -26,7 +26,10 @@ pub(super) fn segments(path: &str) -> Vec<String> {
         let decoded = form_urlencoded::parse(plus.as_bytes()).next();
         decoded.map(|(name, _)| name.into_owned()).unwrap_or_default()
     };
-    path.trim_matches('/').split('/').map(|part| decode(&part.replace('=', "%3D").replace('&', "%26"))).collect()
+    path.trim_matches('/')
+        .split('/')
+        .map(|part| decode(&part.replace('=', "%3D").replace('&', "%26")))
+        .collect()
 }
 
 impl<'a> Request<'a> {
@@ -65,28 +68,68 @@ impl<'a> Request<'a> {
 const LISTS: &[(&str, &str, usize, &str)] = &[
     ("apikeys", "id", 10, r#"{"enabled":false,"stageKeys":[]}"#),
     ("clientcertificates", "clientCertificateId", 6, "{}"),
-    ("domainnames", "domainName", 0, r#"{"domainNameStatus":"AVAILABLE","securityPolicy":"TLS_1_2","routingMode":"API_MAPPING_ONLY"}"#),
+    (
+        "domainnames",
+        "domainName",
+        0,
+        r#"{"domainNameStatus":"AVAILABLE","securityPolicy":"TLS_1_2","routingMode":"API_MAPPING_ONLY"}"#,
+    ),
     ("basepathmappings", "basePath", 0, r#"{"basePath":"(none)"}"#),
-    ("restapis", "id", 10, r#"{"apiKeySource":"HEADER","disableExecuteApiEndpoint":false,"endpointConfiguration":{"types":["EDGE"]}}"#),
+    (
+        "restapis",
+        "id",
+        10,
+        r#"{"apiKeySource":"HEADER","disableExecuteApiEndpoint":false,"endpointConfiguration":{"types":["EDGE"]}}"#,
+    ),
     ("models", "name", 0, "{}"),
-    ("requestvalidators", "id", 6, r#"{"validateRequestBody":false,"validateRequestParameters":false}"#),
+    (
+        "requestvalidators",
+        "id",
+        6,
+        r#"{"validateRequestBody":false,"validateRequestParameters":false}"#,
+    ),
     ("authorizers", "id", 6, "{}"),
     ("parts", "id", 6, "{}"),
     ("versions", "version", 0, "{}"),
     ("deployments", "id", 6, "{}"),
-    ("stages", "stageName", 0, r#"{"cacheClusterEnabled":false,"cacheClusterStatus":"NOT_AVAILABLE","methodSettings":{},"tracingEnabled":false}"#),
+    (
+        "stages",
+        "stageName",
+        0,
+        r#"{"cacheClusterEnabled":false,"cacheClusterStatus":"NOT_AVAILABLE","methodSettings":{},"tracingEnabled":false}"#,
+    ),
     ("usageplans", "id", 6, r#"{"apiStages":[]}"#),
     ("keys", "id", 0, "{}"),
     ("vpclinks", "id", 6, r#"{"status":"PENDING"}"#),
-    ("v2/apis", "apiId", 10, r#"{"apiKeySelectionExpression":"$request.header.x-api-key","disableExecuteApiEndpoint":false,"routeSelectionExpression":"$request.method $request.path"}"#),
+    (
+        "v2/apis",
+        "apiId",
+        10,
+        r#"{"apiKeySelectionExpression":"$request.header.x-api-key","disableExecuteApiEndpoint":false,"routeSelectionExpression":"$request.method $request.path"}"#,
+    ),
     ("v2/authorizers", "authorizerId", 6, "{}"),
     ("v2/models", "modelId", 6, "{}"),
-    ("v2/integrations", "integrationId", 7, r#"{"connectionType":"INTERNET","timeoutInMillis":30000}"#),
+    (
+        "v2/integrations",
+        "integrationId",
+        7,
+        r#"{"connectionType":"INTERNET","timeoutInMillis":30000}"#,
+    ),
     ("v2/integrationresponses", "integrationResponseId", 7, "{}"),
     ("v2/routes", "routeId", 7, r#"{"apiKeyRequired":false,"authorizationType":"NONE"}"#),
     ("v2/routeresponses", "routeResponseId", 7, "{}"),
-    ("v2/deployments", "deploymentId", 6, r#"{"deploymentStatus":"DEPLOYED","autoDeployed":false}"#),
-    ("v2/stages", "stageName", 0, r#"{"defaultRouteSettings":{"detailedMetricsEnabled":false},"routeSettings":{},"stageVariables":{},"tags":{}}"#),
+    (
+        "v2/deployments",
+        "deploymentId",
+        6,
+        r#"{"deploymentStatus":"DEPLOYED","autoDeployed":false}"#,
+    ),
+    (
+        "v2/stages",
+        "stageName",
+        0,
+        r#"{"defaultRouteSettings":{"detailedMetricsEnabled":false},"routeSettings":{},"stageVariables":{},"tags":{}}"#,
+    ),
     ("v2/apimappings", "apiMappingId", 6, "{}"),
     ("v2/routingrules", "routingRuleId", 8, "{}"),
     ("v2/vpclinks", "vpcLinkId", 6, r#"{"vpcLinkStatus":"PENDING","vpcLinkVersion":"V2"}"#),
@@ -125,7 +168,10 @@ pub(super) fn handle(state: &mut State, request: &Request<'_>) -> Told<Reply> {
     for n in 2..request.path.len() {
         let above = stored(&request.path[..n].join("/"));
         let is_thing = row(&request.path, request.path.get(n - 2)).is_some() && n >= 2;
-        if is_thing && name != "CreateResource" && !above.starts_with("tags") && !state.has(&above)
+        if is_thing
+            && name != "CreateResource"
+            && !above.starts_with("tags")
+            && !state.has(&above)
             && row(&request.path, request.path.get(n - 1)).is_none()
         {
             return Err(missing(&above));
@@ -161,9 +207,19 @@ pub(super) fn handle(state: &mut State, request: &Request<'_>) -> Told<Reply> {
             return page(request, items, "item", ("limit", "position"));
         }
         "CreateDeployment" if !operation.second => deployment(state, request, &at)?,
-        "PutRestApi" => import::put(state, request.path.get(1).map_or("", String::as_str), request.body, request.asks("mode"))?,
+        "PutRestApi" => import::put(
+            state,
+            request.path.get(1).map_or("", String::as_str),
+            request.body,
+            request.asks("mode"),
+        )?,
         "ImportRestApi" => {
-            let made = create(state, request, "restapis", Map::from_iter([("name".to_owned(), json!("imported"))]))?;
+            let made = create(
+                state,
+                request,
+                "restapis",
+                Map::from_iter([("name".to_owned(), json!("imported"))]),
+            )?;
             import::put(state, text(&made, "id"), request.body, Some("overwrite"))?
         }
         "GetExport" => return export::of(state, request),
@@ -190,8 +246,12 @@ fn generic(state: &mut State, request: &Request<'_>, at: &str, status: u16) -> T
         "GET" if is_list => {
             let mut items = state.list(at);
             checks::settle_links(state, &mut items);
-            if last.is_some_and(|list| list == "apikeys") && request.asks("includeValues") != Some("true") {
-                items.iter_mut().for_each(|(_, item)| drop(item.as_object_mut().map(|i| i.remove("value"))));
+            if last.is_some_and(|list| list == "apikeys")
+                && request.asks("includeValues") != Some("true")
+            {
+                items
+                    .iter_mut()
+                    .for_each(|(_, item)| drop(item.as_object_mut().map(|i| i.remove("value"))));
             }
             if last.is_some_and(|list| list == "stages") && !second {
                 let items: Vec<Value> = items.into_iter().map(|(_, item)| item).collect();
@@ -246,7 +306,12 @@ fn generic(state: &mut State, request: &Request<'_>, at: &str, status: u16) -> T
 }
 
 /// A new element of a list.
-pub(super) fn create(state: &mut State, request: &Request<'_>, list: &str, body: Map<String, Value>) -> Told<Value> {
+pub(super) fn create(
+    state: &mut State,
+    request: &Request<'_>,
+    list: &str,
+    body: Map<String, Value>,
+) -> Told<Value> {
     let last = list.rsplit('/').next().map(str::to_owned);
     let Some((_, member, length, defaults)) = row(&request.path, last.as_ref()) else {
         return Err(bad("nothing is made here"));
@@ -279,7 +344,8 @@ fn page(
     list: &str,
     (limit, token): (&str, &str),
 ) -> Told<Reply> {
-    let limit = request.asks(limit).and_then(|text| text.parse().ok()).unwrap_or(25_usize).clamp(1, 500);
+    let limit =
+        request.asks(limit).and_then(|text| text.parse().ok()).unwrap_or(25_usize).clamp(1, 500);
     let from = request.asks(token).unwrap_or_default().to_owned();
     let mut rest = items.into_iter().filter(|(at, _)| *at > from).peekable();
     let mut given = Vec::new();
@@ -327,7 +393,9 @@ fn resource(state: &mut State, request: &Request<'_>) -> Told<Value> {
     }
     let id = state.id(6);
     let mut new = body.clone();
-    new.extend(members(&json!({ "id": id, "parentId": above["id"], "path": path, "pathPart": part })));
+    new.extend(members(
+        &json!({ "id": id, "parentId": above["id"], "path": path, "pathPart": part }),
+    ));
     let new = Value::Object(new);
     state.objects.insert(format!("{list}/{id}"), new.clone());
     Ok(new)
@@ -402,7 +470,14 @@ fn deployment(state: &mut State, request: &Request<'_>, list: &str) -> Told<Valu
     if !content.keys().any(|path| path.contains("/methods/")) {
         return Err(bad("The REST API doesn't contain any methods"));
     }
-    let kept = ["resources/", "models/", "requestvalidators/", "authorizers/", "gatewayresponses/", "documentation/parts/"];
+    let kept = [
+        "resources/",
+        "models/",
+        "requestvalidators/",
+        "authorizers/",
+        "gatewayresponses/",
+        "documentation/parts/",
+    ];
     let mut snapshot: Map<String, Value> =
         content.into_iter().filter(|(path, _)| kept.iter().any(|k| path.starts_with(k))).collect();
     snapshot.insert("api".into(), state.get(&api)?.clone());
@@ -416,7 +491,10 @@ fn deployment(state: &mut State, request: &Request<'_>, list: &str) -> Told<Valu
         match state.objects.get_mut(&at) {
             Some(found) => found["deploymentId"] = id.into(),
             None => {
-                let new = Map::from_iter([("stageName".to_owned(), json!(stage)), ("deploymentId".to_owned(), json!(id))]);
+                let new = Map::from_iter([
+                    ("stageName".to_owned(), json!(stage)),
+                    ("deploymentId".to_owned(), json!(id)),
+                ]);
                 create(state, request, &format!("{api}/stages"), new)?;
             }
         }

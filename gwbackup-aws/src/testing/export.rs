@@ -42,8 +42,15 @@ fn openapi(state: &State, api: &str, stage: &str, snapshot: &Value, extensions: 
         let mut item = Map::new();
         for (rest, method) in below("resources/") {
             let Some(verb) = rest.strip_prefix(&prefix) else { continue };
-            let verb = if verb == "ANY" { "x-amazon-apigateway-any-method".into() } else { verb.to_lowercase() };
-            item.insert(verb, operation(method, text(resource, "id"), &all, &mut schemes, extensions));
+            let verb = if verb == "ANY" {
+                "x-amazon-apigateway-any-method".into()
+            } else {
+                verb.to_lowercase()
+            };
+            item.insert(
+                verb,
+                operation(method, text(resource, "id"), &all, &mut schemes, extensions),
+            );
         }
         if path != "/" || !item.is_empty() {
             paths.insert(path.to_owned(), item.into());
@@ -102,7 +109,13 @@ fn extend(whole: &mut Value, root: &Value, all: &Map<String, Value>) {
     }
 }
 
-fn operation(method: &Value, resource: &str, all: &Map<String, Value>, schemes: &mut Map<String, Value>, extensions: &str) -> Value {
+fn operation(
+    method: &Value,
+    resource: &str,
+    all: &Map<String, Value>,
+    schemes: &mut Map<String, Value>,
+    extensions: &str,
+) -> Value {
     let mut said = json!({});
     if let Some(name) = method.get("operationName") {
         said["operationId"] = name.clone();
@@ -117,12 +130,20 @@ fn operation(method: &Value, resource: &str, all: &Map<String, Value>, schemes: 
         said["parameters"] = parameters.into();
     }
     let content = |models: &Value| -> Map<String, Value> {
-        let schema = |model: &Value| json!({ "schema": {
-            "$ref": format!("#/components/schemas/{}", model.as_str().unwrap_or_default()) } });
-        models.as_object().into_iter().flatten().map(|(kind, model)| (kind.clone(), schema(model))).collect()
+        let schema = |model: &Value| {
+            json!({ "schema": {
+            "$ref": format!("#/components/schemas/{}", model.as_str().unwrap_or_default()) } })
+        };
+        models
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(kind, model)| (kind.clone(), schema(model)))
+            .collect()
     };
     if method["requestModels"].is_object() {
-        said["requestBody"] = json!({ "content": content(&method["requestModels"]), "required": true });
+        said["requestBody"] =
+            json!({ "content": content(&method["requestModels"]), "required": true });
     }
     let mut responses = Map::new();
     for (code, response) in method["methodResponses"].as_object().into_iter().flatten() {
@@ -136,12 +157,18 @@ fn operation(method: &Value, resource: &str, all: &Map<String, Value>, schemes: 
     said["responses"] = responses.into();
     let mut security = Vec::new();
     if method["apiKeyRequired"] == true {
-        schemes.insert("api_key".into(), json!({ "type": "apiKey", "name": "x-api-key", "in": "header" }));
+        schemes.insert(
+            "api_key".into(),
+            json!({ "type": "apiKey", "name": "x-api-key", "in": "header" }),
+        );
         security.push(json!({ "api_key": [] }));
     }
     if text(method, "authorizationType") == "AWS_IAM" {
-        schemes.insert("sigv4".into(), json!({ "type": "apiKey", "name": "Authorization", "in": "header",
-            "x-amazon-apigateway-authtype": "awsSigv4" }));
+        schemes.insert(
+            "sigv4".into(),
+            json!({ "type": "apiKey", "name": "Authorization", "in": "header",
+            "x-amazon-apigateway-authtype": "awsSigv4" }),
+        );
         security.push(json!({ "sigv4": [] }));
     }
     if let Some(authorizer) = all.get(&format!("authorizers/{}", text(method, "authorizerId"))) {
@@ -156,7 +183,9 @@ fn operation(method: &Value, resource: &str, all: &Map<String, Value>, schemes: 
         said["security"] = security.into();
     }
     if extensions.contains("apigateway") {
-        if let Some(validator) = all.get(&format!("requestvalidators/{}", text(method, "requestValidatorId"))) {
+        if let Some(validator) =
+            all.get(&format!("requestvalidators/{}", text(method, "requestValidatorId")))
+        {
             said["x-amazon-apigateway-request-validator"] = validator["name"].clone();
         }
         if let Some(integration) = method["methodIntegration"].as_object() {
@@ -192,11 +221,18 @@ fn integrated(integration: &Map<String, Value>, resource: &str) -> Value {
         said.remove("cacheNamespace");
     }
     let mut patterns = Map::new();
-    for (code, response) in said.remove("integrationResponses").as_ref().and_then(Value::as_object).into_iter().flatten() {
+    for (code, response) in said
+        .remove("integrationResponses")
+        .as_ref()
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         let mut response = response.as_object().cloned().unwrap_or_default();
         response.insert("statusCode".into(), code.as_str().into());
         let pattern = response.remove("selectionPattern");
-        let pattern = pattern.as_ref().and_then(Value::as_str).filter(|p| !p.is_empty()).unwrap_or("default");
+        let pattern =
+            pattern.as_ref().and_then(Value::as_str).filter(|p| !p.is_empty()).unwrap_or("default");
         patterns.insert(pattern.to_owned(), response.into());
     }
     if !patterns.is_empty() {

@@ -17,11 +17,19 @@ pub(super) fn put(state: &mut State, api: &str, body: &[u8], mode: Option<&str>)
     }
     let at = format!("restapis/{api}");
     let mut root = state.get(&at)?.clone();
-    let whole: Value = serde_json::from_slice(body).map_err(|_| bad("Unable to parse the document"))?;
+    let whole: Value =
+        serde_json::from_slice(body).map_err(|_| bad("Unable to parse the document"))?;
     if !text(&whole, "openapi").starts_with("3.") {
         return Err(bad("Invalid OpenAPI input"));
     }
-    for list in ["resources", "models", "authorizers", "requestvalidators", "gatewayresponses", "documentation/parts"] {
+    for list in [
+        "resources",
+        "models",
+        "authorizers",
+        "requestvalidators",
+        "gatewayresponses",
+        "documentation/parts",
+    ] {
         let prefix = format!("{at}/{list}/");
         state.objects.retain(|path, _| !path.starts_with(&prefix));
     }
@@ -29,7 +37,10 @@ pub(super) fn put(state: &mut State, api: &str, body: &[u8], mode: Option<&str>)
     let root_id = text(&root, "rootResourceId").to_owned();
     state.objects.insert(at.clone(), root);
     for (name, schema) in object(&whole["components"]["schemas"]) {
-        let text = schema.to_string().replace("#/components/schemas/", &format!("https://apigateway.amazonaws.com/{at}/models/"));
+        let text = schema.to_string().replace(
+            "#/components/schemas/",
+            &format!("https://apigateway.amazonaws.com/{at}/models/"),
+        );
         let model = json!({ "id": state.id(6), "name": name, "contentType": "application/json", "schema": text });
         state.objects.insert(format!("{at}/models/{name}"), model);
     }
@@ -49,7 +60,11 @@ pub(super) fn put(state: &mut State, api: &str, body: &[u8], mode: Option<&str>)
         state.objects.insert(format!("{at}/gatewayresponses/{kind}"), new);
     }
     let authorizers = authorizers(state, &at, &whole);
-    for part in whole["x-amazon-apigateway-documentation"]["documentationParts"].as_array().into_iter().flatten() {
+    for part in whole["x-amazon-apigateway-documentation"]["documentationParts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let id = state.id(6);
         let mut new = part.clone();
         new["id"] = id.as_str().into();
@@ -82,7 +97,11 @@ fn head(whole: &Value, root: &mut Value) {
         ("minimumCompressionSize", &whole["x-amazon-apigateway-minimum-compression-size"]),
     ];
     for (member, value) in places {
-        let value = if member == "policy" && !value.is_null() { value.to_string().into() } else { value.clone() };
+        let value = if member == "policy" && !value.is_null() {
+            value.to_string().into()
+        } else {
+            value.clone()
+        };
         match value {
             Value::Null => drop(root.as_object_mut().map(|root| root.remove(member))),
             value => root[member] = value,
@@ -107,7 +126,11 @@ fn authorizers(state: &mut State, at: &str, whole: &Value) -> BTreeMap<String, (
         new["type"] = text(&new, "type").to_uppercase().into();
         let kind = text(&scheme, "x-amazon-apigateway-authtype").to_owned();
         new["authType"] = kind.into();
-        let method = if text(&new, "type") == "COGNITO_USER_POOLS" { "COGNITO_USER_POOLS" } else { "CUSTOM" };
+        let method = if text(&new, "type") == "COGNITO_USER_POOLS" {
+            "COGNITO_USER_POOLS"
+        } else {
+            "CUSTOM"
+        };
         ids.insert(name, (id.clone(), method.to_owned()));
         state.objects.insert(format!("{at}/authorizers/{id}"), new);
     }
@@ -124,7 +147,8 @@ fn resources(state: &mut State, at: &str, root: &str, whole: &Value) -> BTreeMap
             own = format!("{own}/{part}");
             if !ids.contains_key(&own) {
                 let id = state.id(6);
-                let new = json!({ "id": id, "parentId": ids[&above], "path": own, "pathPart": part });
+                let new =
+                    json!({ "id": id, "parentId": ids[&above], "path": own, "pathPart": part });
                 state.objects.insert(format!("{at}/resources/{id}"), new);
                 ids.insert(own.clone(), id);
             }
@@ -135,7 +159,8 @@ fn resources(state: &mut State, at: &str, root: &str, whole: &Value) -> BTreeMap
 }
 
 fn models(content: &Value) -> Map<String, Value> {
-    let name = |schema: &Value| text(schema, "$ref").rsplit('/').next().unwrap_or_default().to_owned();
+    let name =
+        |schema: &Value| text(schema, "$ref").rsplit('/').next().unwrap_or_default().to_owned();
     object(content).into_iter().map(|(kind, c)| (kind, name(&c["schema"]).into())).collect()
 }
 
@@ -147,12 +172,14 @@ fn method(
     validators: &BTreeMap<String, String>,
     authorizers: &BTreeMap<String, (String, String)>,
 ) -> Value {
-    let mut new = json!({ "httpMethod": verb, "authorizationType": "NONE", "apiKeyRequired": false });
+    let mut new =
+        json!({ "httpMethod": verb, "authorizationType": "NONE", "apiKeyRequired": false });
     if let Some(name) = operation.get("operationId") {
         new["operationName"] = name.clone();
     }
     for parameter in operation["parameters"].as_array().into_iter().flatten() {
-        let place = if text(parameter, "in") == "query" { "querystring" } else { text(parameter, "in") };
+        let place =
+            if text(parameter, "in") == "query" { "querystring" } else { text(parameter, "in") };
         let name = format!("method.request.{place}.{}", text(parameter, "name"));
         new["requestParameters"][name] = parameter["required"].clone();
     }

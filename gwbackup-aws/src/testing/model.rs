@@ -28,7 +28,9 @@ struct Wire(String, String, u16, Vec<Member>);
 /// All operations.
 pub(super) fn load() -> Vec<Operation> {
     let mut all = Vec::new();
-    for (second, text) in [(false, include_str!("models/v1.json")), (true, include_str!("models/v2.json"))] {
+    for (second, text) in
+        [(false, include_str!("models/v1.json")), (true, include_str!("models/v2.json"))]
+    {
         let found: BTreeMap<String, Wire> = serde_json::from_str(text).unwrap_or_default();
         all.extend(found.into_iter().map(|(name, Wire(method, uri, status, members))| {
             let path = uri.trim_start_matches('/').split('/').map(str::to_owned).collect();
@@ -43,7 +45,9 @@ pub(super) fn load() -> Vec<Operation> {
 impl Operation {
     pub(super) fn answers(&self, method: &str, path: &[String]) -> bool {
         let fits = |(part, own): (&String, &String)| part.starts_with('{') || part == own;
-        self.method == method && self.path.len() == path.len() && self.path.iter().zip(path).all(fits)
+        self.method == method
+            && self.path.len() == path.len()
+            && self.path.iter().zip(path).all(fits)
     }
 
     /// Refuses a body that lacks a required member, or has one of another type.

@@ -6,32 +6,91 @@ use super::state::{Told, bad, text};
 
 /// Members whose values are no text; operations carry texts alone.
 const NUMBERS: &[&str] = &[
-    "minimumCompressionSize", "percentTraffic", "rateLimit", "burstLimit", "limit", "offset",
-    "authorizerResultTtlInSeconds", "throttlingBurstLimit", "throttlingRateLimit", "cacheTtlInSeconds",
+    "minimumCompressionSize",
+    "percentTraffic",
+    "rateLimit",
+    "burstLimit",
+    "limit",
+    "offset",
+    "authorizerResultTtlInSeconds",
+    "throttlingBurstLimit",
+    "throttlingRateLimit",
+    "cacheTtlInSeconds",
 ];
 const TRUTHS: &[&str] = &[
-    "enabled", "cacheClusterEnabled", "tracingEnabled", "useStageCache", "validateRequestBody",
-    "validateRequestParameters", "disableExecuteApiEndpoint", "metricsEnabled", "dataTraceEnabled",
-    "cachingEnabled", "cacheDataEncrypted", "requireAuthorizationForCacheControl",
+    "enabled",
+    "cacheClusterEnabled",
+    "tracingEnabled",
+    "useStageCache",
+    "validateRequestBody",
+    "validateRequestParameters",
+    "disableExecuteApiEndpoint",
+    "metricsEnabled",
+    "dataTraceEnabled",
+    "cachingEnabled",
+    "cacheDataEncrypted",
+    "requireAuthorizationForCacheControl",
 ];
 const LISTS: &[&str] = &["vpcEndpointIds", "providerARNs", "features", "authorizationScopes"];
 const SETTINGS: &[(&str, &str)] = &[
-    ("metrics/enabled", "metricsEnabled"), ("logging/loglevel", "loggingLevel"),
-    ("logging/dataTrace", "dataTraceEnabled"), ("throttling/burstLimit", "throttlingBurstLimit"),
-    ("throttling/rateLimit", "throttlingRateLimit"), ("caching/enabled", "cachingEnabled"),
-    ("caching/ttlInSeconds", "cacheTtlInSeconds"), ("caching/dataEncrypted", "cacheDataEncrypted"),
+    ("metrics/enabled", "metricsEnabled"),
+    ("logging/loglevel", "loggingLevel"),
+    ("logging/dataTrace", "dataTraceEnabled"),
+    ("throttling/burstLimit", "throttlingBurstLimit"),
+    ("throttling/rateLimit", "throttlingRateLimit"),
+    ("caching/enabled", "cachingEnabled"),
+    ("caching/ttlInSeconds", "cacheTtlInSeconds"),
+    ("caching/dataEncrypted", "cacheDataEncrypted"),
     ("caching/requireAuthorizationForCacheControl", "requireAuthorizationForCacheControl"),
     ("caching/unauthorizedCacheControlHeaderStrategy", "unauthorizedCacheControlHeaderStrategy"),
 ];
 /// First parts of the paths that each sort of thing takes.
 const TAKEN: &[(&str, &[&str])] = &[
-    ("restapis", &["name", "description", "version", "policy", "binaryMediaTypes", "minimumCompressionSize",
-        "apiKeySource", "endpointConfiguration", "disableExecuteApiEndpoint", "securityPolicy"]),
-    ("stages", &["description", "deploymentId", "variables", "cacheClusterEnabled", "cacheClusterSize",
-        "canarySettings", "tracingEnabled", "documentationVersion", "accessLogSettings", "clientCertificateId"]),
+    (
+        "restapis",
+        &[
+            "name",
+            "description",
+            "version",
+            "policy",
+            "binaryMediaTypes",
+            "minimumCompressionSize",
+            "apiKeySource",
+            "endpointConfiguration",
+            "disableExecuteApiEndpoint",
+            "securityPolicy",
+        ],
+    ),
+    (
+        "stages",
+        &[
+            "description",
+            "deploymentId",
+            "variables",
+            "cacheClusterEnabled",
+            "cacheClusterSize",
+            "canarySettings",
+            "tracingEnabled",
+            "documentationVersion",
+            "accessLogSettings",
+            "clientCertificateId",
+        ],
+    ),
     ("models", &["description", "schema"]),
-    ("authorizers", &["name", "type", "providerARNs", "authType", "authorizerUri", "authorizerCredentials",
-        "identitySource", "identityValidationExpression", "authorizerResultTtlInSeconds"]),
+    (
+        "authorizers",
+        &[
+            "name",
+            "type",
+            "providerARNs",
+            "authType",
+            "authorizerUri",
+            "authorizerCredentials",
+            "identitySource",
+            "identityValidationExpression",
+            "authorizerResultTtlInSeconds",
+        ],
+    ),
     ("requestvalidators", &["name", "validateRequestBody", "validateRequestParameters"]),
     ("parts", &["properties"]),
     ("versions", &["description"]),
@@ -39,8 +98,20 @@ const TAKEN: &[(&str, &[&str])] = &[
     ("apikeys", &["name", "description", "enabled", "customerId"]),
     ("usageplans", &["name", "description", "productCode", "throttle", "quota", "apiStages"]),
     ("basepathmappings", &["basePath", "restApiId", "stage"]),
-    ("domainnames", &["certificateArn", "regionalCertificateArn", "endpointConfiguration", "securityPolicy",
-        "mutualTlsAuthentication", "policy", "routingMode", "certificateName", "regionalCertificateName"]),
+    (
+        "domainnames",
+        &[
+            "certificateArn",
+            "regionalCertificateArn",
+            "endpointConfiguration",
+            "securityPolicy",
+            "mutualTlsAuthentication",
+            "policy",
+            "routingMode",
+            "certificateName",
+            "regionalCertificateName",
+        ],
+    ),
     ("vpclinks", &["name", "description"]),
     ("clientcertificates", &["description"]),
     ("account", &["cloudwatchRoleArn", "features"]),
@@ -61,8 +132,11 @@ fn invalid(path: &str) -> super::state::Refusal {
 pub(super) fn apply(at: &str, thing: &mut Value, operation: &Value) -> Told<()> {
     let (op, path) = (text(operation, "op"), text(operation, "path"));
     let value = operation.get("value").and_then(Value::as_str);
-    let parts: Vec<String> =
-        path.trim_start_matches('/').split('/').map(|p| p.replace("~1", "/").replace("~0", "~")).collect();
+    let parts: Vec<String> = path
+        .trim_start_matches('/')
+        .split('/')
+        .map(|p| p.replace("~1", "/").replace("~0", "~"))
+        .collect();
     let list = at.rsplit('/').nth(1).unwrap_or(at);
     let first = parts.first().cloned().unwrap_or_default();
     if list == "stages" && (first == "*" || first.starts_with('/')) {
@@ -79,8 +153,11 @@ pub(super) fn apply(at: &str, thing: &mut Value, operation: &Value) -> Told<()> 
             return in_list(&mut thing["binaryMediaTypes"], op, kind);
         }
         (_, "endpointConfiguration") if parts.get(1).is_some_and(|part| part == "types") => {
-            let types = thing["endpointConfiguration"]["types"].as_array_mut().ok_or_else(|| invalid(path))?;
-            let old = types.iter_mut().find(|item| item.as_str() == parts.get(2).map(String::as_str));
+            let types = thing["endpointConfiguration"]["types"]
+                .as_array_mut()
+                .ok_or_else(|| invalid(path))?;
+            let old =
+                types.iter_mut().find(|item| item.as_str() == parts.get(2).map(String::as_str));
             *old.ok_or_else(|| invalid(path))? = value.unwrap_or_default().into();
             return Ok(());
         }
@@ -122,7 +199,13 @@ fn in_list(list: &mut Value, op: &str, value: &str) -> Told<()> {
     Ok(())
 }
 
-fn setting(thing: &mut Value, op: &str, parts: &[String], value: Option<&str>, path: &str) -> Told<()> {
+fn setting(
+    thing: &mut Value,
+    op: &str,
+    parts: &[String],
+    value: Option<&str>,
+    path: &str,
+) -> Told<()> {
     let [resource, verb, rest @ ..] = parts else { return Err(invalid(path)) };
     let key = format!("{}/{verb}", resource.trim_start_matches('/'));
     if thing["methodSettings"].is_null() {
@@ -133,7 +216,8 @@ fn setting(thing: &mut Value, op: &str, parts: &[String], value: Option<&str>, p
         return Ok(());
     }
     let rest = rest.join("/");
-    let (_, name) = SETTINGS.iter().find(|(place, _)| *place == rest).ok_or_else(|| invalid(path))?;
+    let (_, name) =
+        SETTINGS.iter().find(|(place, _)| *place == rest).ok_or_else(|| invalid(path))?;
     let settings = &mut thing["methodSettings"][key.as_str()];
     if settings.is_null() {
         *settings = json!({ "metricsEnabled": false, "dataTraceEnabled": false,
@@ -146,7 +230,13 @@ fn setting(thing: &mut Value, op: &str, parts: &[String], value: Option<&str>, p
     Ok(())
 }
 
-fn stage(thing: &mut Value, op: &str, parts: &[String], value: Option<&str>, path: &str) -> Told<()> {
+fn stage(
+    thing: &mut Value,
+    op: &str,
+    parts: &[String],
+    value: Option<&str>,
+    path: &str,
+) -> Told<()> {
     let name = value.filter(|_| parts.len() == 1).or(parts.get(1).map(String::as_str));
     let (api, stage) = name.and_then(|name| name.split_once(':')).ok_or_else(|| invalid(path))?;
     let items = thing["apiStages"].as_array_mut().ok_or_else(|| invalid(path))?;

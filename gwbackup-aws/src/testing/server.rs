@@ -205,7 +205,9 @@ fn answered(
     let scope = format!("/{}/", state.region);
     if !(signed.starts_with("AWS4-HMAC-SHA256 Credential=") && signed.contains(&scope)) {
         let message = "Missing Authentication Token".to_owned();
-        return Some(Refusal { status: 403, code: "MissingAuthenticationTokenException", message }.into());
+        return Some(
+            Refusal { status: 403, code: "MissingAuthenticationTokenException", message }.into(),
+        );
     }
     let now = state.clock.now();
     if plain != "/"

@@ -26,7 +26,9 @@ impl Work<'_> {
         let Some(row) = Row::of(&key.kind) else { return Err(super::unknown(&key.kind)) };
         let adopted = self.left_over(row, &wanted).await?;
         let made = match row.make {
-            _ if adopted.is_some() => Ok(adopted.map_or_else(|| Err(super::unknown(&key.kind)), Ok)),
+            _ if adopted.is_some() => {
+                Ok(adopted.map_or_else(|| Err(super::unknown(&key.kind)), Ok))
+            }
             Make::Never => Ok(Err(Error::new(ErrorKind::Unsupported, "it is never made").on(key))),
             Make::Post | Make::Put => self.create(row, &wanted).await,
             Make::Own if row.kind == "rest_method" => return self.make_method(key, &wanted).await,
@@ -40,7 +42,7 @@ impl Work<'_> {
             }
         };
         self.done.insert(key.clone(), Effect::Created);
-        self.seen(key, node.clone())?;
+        self.seen(key, node.clone());
         if row.is_assigned() {
             self.checkpoint().await?;
         }
@@ -110,7 +112,9 @@ impl Work<'_> {
         }
         let mut call = Call::new(method, path).body(sent(row, &body)?);
         call.edge = row.kind == "rest_api"
-            && document.get("/endpointConfiguration/types").is_none_or(|types| types.contains("EDGE"));
+            && document
+                .get("/endpointConfiguration/types")
+                .is_none_or(|types| types.contains("EDGE"));
         self.answered(row, parent.as_ref(), call).await
     }
 
@@ -120,12 +124,15 @@ impl Work<'_> {
         let (above, part) = path.rsplit_once('/').unwrap_or(("", &path));
         let above = if above.is_empty() { "/" } else { above };
         let parent = self.live.values().find(|node| {
-            node.row.kind == row.kind && node.resource.document.text("/path").is_some_and(|p| p == above)
+            node.row.kind == row.kind
+                && node.resource.document.text("/path").is_some_and(|p| p == above)
         });
         let id = parent.and_then(|node| node.address.last().cloned());
         let api = self.parent_of(&wanted.resource);
         let (Some(id), Some(api)) = (id, api.cloned()) else {
-            return Ok(Err(Error::new(ErrorKind::NotFound, "the resource above is not there").on(above)));
+            return Ok(Err(
+                Error::new(ErrorKind::NotFound, "the resource above is not there").on(above)
+            ));
         };
         let below: Vec<&str> = api.address.iter().map(String::as_str).collect();
         let call = Call::new(Method::POST, below.into_iter().chain(["resources", &*id]));
@@ -169,8 +176,9 @@ impl Work<'_> {
             }
             Change::Members => {
                 let members = patch::members(&old.to_value(), &new.to_value());
-                (!members.is_empty())
-                    .then(|| Call::new(Method::PATCH, at()).body(Value::Object(members).to_string()))
+                (!members.is_empty()).then(|| {
+                    Call::new(Method::PATCH, at()).body(Value::Object(members).to_string())
+                })
             }
             Change::Again => Some(Call::new(Method::PUT, at()).body(sent(row, &new)?)),
             Change::Never => {
@@ -180,7 +188,8 @@ impl Work<'_> {
             }
         };
         if let Some(call) = call {
-            let parent = wanted.resource.parent.as_ref().and_then(|p| self.live.get(&self.place(p)));
+            let parent =
+                wanted.resource.parent.as_ref().and_then(|p| self.live.get(&self.place(p)));
             let parent = parent.cloned();
             match self.answered(row, parent.as_ref(), call).await? {
                 Ok(node) => {
@@ -220,8 +229,11 @@ impl Work<'_> {
         let arn = self.aws.arn(&live.address);
         let second = live.address.first().is_some_and(|part| part == "v2");
         let path = || if second { vec!["v2", "tags", &*arn] } else { vec!["tags", &*arn] };
-        let set: Map<String, Value> =
-            new.iter().filter(|(k, v)| old.get(*k) != Some(v)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let set: Map<String, Value> = new
+            .iter()
+            .filter(|(k, v)| old.get(*k) != Some(v))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
         if !set.is_empty() {
             let method = if second { Method::POST } else { Method::PUT };
             let call = Call::new(method, path()).body(json!({ "tags": set }).to_string());

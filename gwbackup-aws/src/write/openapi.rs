@@ -1,13 +1,12 @@
 //! The working copy of a REST API as OpenAPI with the service's extensions.
 
-use gwbackup_core::Result;
 use gwbackup_core::model::Key;
 use serde_json::{Map, Value, json};
 
 use super::Work;
 
 /// Of the view after the step. What it cannot say is put right by calls of its own.
-pub(super) fn of(work: &Work<'_>) -> Result<String> {
+pub(super) fn of(work: &Work<'_>) -> String {
     let (mut paths, mut schemas, mut schemes) = (Map::new(), Map::new(), Map::new());
     let (mut validators, mut responses, mut parts) = (Map::new(), Map::new(), Vec::new());
     let mut info = json!({ "title": "api", "version": "1" });
@@ -40,7 +39,11 @@ pub(super) fn of(work: &Work<'_>) -> Result<String> {
             }
             "rest_method" => {
                 let path = key.id.segments().nth(1).unwrap_or_default().into_owned();
-                let verb = if name == "ANY" { "x-amazon-apigateway-any-method".to_owned() } else { name.to_lowercase() };
+                let verb = if name == "ANY" {
+                    "x-amazon-apigateway-any-method".to_owned()
+                } else {
+                    name.to_lowercase()
+                };
                 let operation = operation(work, &value, &mut schemes);
                 let path = paths.entry(path).or_insert_with(|| json!({}));
                 path[verb] = operation;
@@ -59,7 +62,7 @@ pub(super) fn of(work: &Work<'_>) -> Result<String> {
             whole.insert("x-amazon-apigateway-documentation".into(), documentation);
         }
     }
-    Ok(whole.to_string())
+    whole.to_string()
 }
 
 fn remove(value: &mut Value, member: &str) -> Option<Value> {
@@ -68,7 +71,9 @@ fn remove(value: &mut Value, member: &str) -> Option<Value> {
 
 /// What the document as a whole says of the API.
 fn root(api: &Value, info: &mut Value, settings: &mut Map<String, Value>) {
-    for (member, place) in [("name", "title"), ("description", "description"), ("version", "version")] {
+    for (member, place) in
+        [("name", "title"), ("description", "description"), ("version", "version")]
+    {
         if let Some(value) = api.get(member) {
             info[place] = value.clone();
         }
@@ -173,12 +178,18 @@ fn responses(method: &Value) -> Map<String, Value> {
 fn security(work: &Work<'_>, method: &Value, schemes: &mut Map<String, Value>) -> Option<Value> {
     let mut all = Vec::new();
     if method["apiKeyRequired"] == true {
-        schemes.insert("api_key".into(), json!({ "type": "apiKey", "name": "x-api-key", "in": "header" }));
+        schemes.insert(
+            "api_key".into(),
+            json!({ "type": "apiKey", "name": "x-api-key", "in": "header" }),
+        );
         all.push(json!({ "api_key": [] }));
     }
     if method["authorizationType"] == "AWS_IAM" {
-        schemes.insert("sigv4".into(), json!({ "type": "apiKey", "name": "Authorization",
-            "in": "header", "x-amazon-apigateway-authtype": "awsSigv4" }));
+        schemes.insert(
+            "sigv4".into(),
+            json!({ "type": "apiKey", "name": "Authorization",
+            "in": "header", "x-amazon-apigateway-authtype": "awsSigv4" }),
+        );
         all.push(json!({ "sigv4": [] }));
     } else if let Some(name) = named(work, method, "authorizerId", "rest_authorizer") {
         let scopes = method.get("authorizationScopes").cloned().unwrap_or_else(|| json!([]));
@@ -193,7 +204,8 @@ fn named(work: &Work<'_>, method: &Value, member: &str, kind: &str) -> Option<St
     let own = |(key, state): (&Key, _)| {
         let document = work.resolved(state).0;
         let live = work.live.get(&work.place(key)).and_then(|node| node.address.last());
-        let is = document.text("/id").is_some_and(|own| own == id) || live.is_some_and(|own| own == id);
+        let is =
+            document.text("/id").is_some_and(|own| own == id) || live.is_some_and(|own| own == id);
         (key.kind.as_str() == kind && is).then(|| key.id.last().into_owned())
     };
     work.after.iter().find_map(own)

@@ -126,7 +126,9 @@ fn stages(old: Option<&Value>, new: Option<&Value>, found: &mut Vec<Value>) {
     let by_name = |value: Option<&Value>| -> BTreeMap<String, Value> {
         let items = value.and_then(Value::as_array).into_iter().flatten();
         let name = |item: &Value| {
-            let text = |member: &str| item.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let text = |member: &str| {
+                item.get(member).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
             format!("{}:{}", text("apiId"), text("stage"))
         };
         items.map(|item| (name(item), item.clone())).collect()
@@ -140,11 +142,18 @@ fn stages(old: Option<&Value>, new: Option<&Value>, found: &mut Vec<Value>) {
             found.push(operation("add", "/apiStages", Some(name.clone())));
         }
         let limits = |item: Option<&Value>| {
-            item.and_then(|item| item.get("throttle")).and_then(Value::as_object).cloned().unwrap_or_default()
+            item.and_then(|item| item.get("throttle"))
+                .and_then(Value::as_object)
+                .cloned()
+                .unwrap_or_default()
         };
         let (was, is) = (limits(old.get(name)), limits(Some(item)));
         for key in was.keys().filter(|key| !is.contains_key(*key)) {
-            found.push(operation("remove", &format!("/apiStages/{name}/throttle/{}", limited(key)), None));
+            found.push(operation(
+                "remove",
+                &format!("/apiStages/{name}/throttle/{}", limited(key)),
+                None,
+            ));
         }
         for (key, limit) in &is {
             let at = format!("/apiStages/{name}/throttle/{}", limited(key));
@@ -173,7 +182,8 @@ pub(super) fn members(old: &Value, new: &Value) -> Map<String, Value> {
     let none = Map::new();
     let (old, new) = (old.as_object().unwrap_or(&none), new.as_object().unwrap_or(&none));
     let mut found = Map::new();
-    for (name, is) in new.iter().filter(|(name, is)| *name != "tags" && old.get(*name) != Some(is)) {
+    for (name, is) in new.iter().filter(|(name, is)| *name != "tags" && old.get(*name) != Some(is))
+    {
         let mut is = is.clone();
         // An entry of a map goes by an empty value.
         if let (Some(Value::Object(was)), Value::Object(is)) = (old.get(name), &mut is) {

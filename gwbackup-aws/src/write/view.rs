@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use gwbackup_core::Result;
 use gwbackup_core::model::{
     Document, Key, Member, Part, Place, Reference, Resolved, Resource, Says, To,
 };
@@ -51,8 +50,13 @@ impl Work<'_> {
         let To::Resource { kinds, handle, value, .. } = &reference.to else { return None };
         let by_key = handle.as_str() == "id";
         let name = |resource: &Resource, row: &Row| -> String {
-            let own = |document: &Document| document.text(&format!("/{}", row.id)).map(Cow::into_owned);
-            if by_key { resource.key.id.last().into_owned() } else { own(&resource.document).unwrap_or_default() }
+            let own =
+                |document: &Document| document.text(&format!("/{}", row.id)).map(Cow::into_owned);
+            if by_key {
+                resource.key.id.last().into_owned()
+            } else {
+                own(&resource.document).unwrap_or_default()
+            }
         };
         let found = self.after.iter().find(|(key, state)| {
             kinds.contains(&key.kind)
@@ -79,7 +83,8 @@ impl Work<'_> {
     /// What is sent of a document: without what the service sets, and without what is not here.
     pub(super) fn body(&self, resource: &Resource, document: &Document) -> Document {
         let whole = Resource { document: document.clone(), ..resource.clone() };
-        let own = self.aws.0.rules.members(&whole, |m| matches!(m, Member::Volatile | Member::ReadOnly));
+        let own =
+            self.aws.0.rules.members(&whole, |m| matches!(m, Member::Volatile | Member::ReadOnly));
         document.without(own).without(absent(resource).collect::<Vec<_>>())
     }
 
@@ -89,17 +94,17 @@ impl Work<'_> {
     }
 
     /// Takes in what the service says of a thing.
-    pub(super) fn seen(&mut self, key: &Key, node: Node) -> Result<()> {
+    pub(super) fn seen(&mut self, key: &Key, node: Node) {
         self.made.insert(key.clone(), node.resource.key.clone());
         self.live.insert(node.resource.key.clone(), node);
-        Ok(())
     }
 }
 
 /// Pointers of the values that are not here.
 fn absent(resource: &Resource) -> impl Iterator<Item = String> {
-    let absent = resource.marks.iter().filter(|mark| {
-        matches!(mark.says, Says::Absent(_)) && mark.at.part == Part::Value
-    });
+    let absent = resource
+        .marks
+        .iter()
+        .filter(|mark| matches!(mark.says, Says::Absent(_)) && mark.at.part == Part::Value);
     absent.map(|mark| mark.at.pointer.clone())
 }

@@ -110,7 +110,16 @@ pub(crate) fn ask(double: &AwsDouble, method: &str, path: &str, body: Value) -> 
 #[track_caller]
 pub(crate) fn make(double: &AwsDouble, path: &str, body: Value) -> String {
     let made = ask(double, "POST", path, body);
-    let ids = ["id", "apiId", "clientCertificateId", "vpcLinkId", "authorizerId", "integrationId", "routeId", "deploymentId"];
+    let ids = [
+        "id",
+        "apiId",
+        "clientCertificateId",
+        "vpcLinkId",
+        "authorizerId",
+        "integrationId",
+        "routeId",
+        "deploymentId",
+    ];
     let id = ids.iter().find_map(|name| made[*name].as_str());
     id.unwrap_or_default().to_owned()
 }

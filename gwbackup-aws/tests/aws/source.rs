@@ -56,7 +56,8 @@ async fn what_a_stage_serves_is_kept_beside_the_working_copy() {
     let double = filled(&bench).await;
     let content = read(&bench.cx, &aws(&double)).await.unwrap();
     let mut served: Vec<(String, bool)> = Vec::new();
-    for resource in content.resources.values().filter(|r| r.key.kind.as_str() == "rest_deployment") {
+    for resource in content.resources.values().filter(|r| r.key.kind.as_str() == "rest_deployment")
+    {
         let document = resource.document.to_value();
         let description = document["description"].as_str().unwrap().to_owned();
         let deletes = !document["export"]["paths"]["/orders/{id}"]["delete"].is_null();
@@ -95,7 +96,8 @@ async fn lists_are_read_to_their_end() {
         make(&double, "/v2/apis", json!({ "name": format!("a{n}"), "protocolType": "HTTP" }));
     }
     let content = read(&bench.cx, &aws(&double)).await.unwrap();
-    let count = |kind: &str| content.resources.keys().filter(|key| key.kind.as_str() == kind).count();
+    let count =
+        |kind: &str| content.resources.keys().filter(|key| key.kind.as_str() == kind).count();
     assert_eq!((count("api_key"), count("api")), (1_100, 600));
     let pages = double.calls().iter().filter(|call| call.operation == "GetApiKeys").count();
     assert_eq!(pages, 3);
@@ -129,13 +131,18 @@ async fn each_right_that_is_missing_is_named_and_is_a_gap() {
             let version = first != asked.path.starts_with("/v2/");
             (asked.operation == *operation && version).then_some(Fault::DENIED)
         });
-        let findings = aws(&double).preflight(&bench.cx, Purpose::Backup, &Scope::everything()).await;
+        let findings =
+            aws(&double).preflight(&bench.cx, Purpose::Backup, &Scope::everything()).await;
         let findings = findings.unwrap();
         let failed: Vec<_> = findings.iter().filter(|f| f.verdict == Verdict::Failed).collect();
         assert_eq!(failed.len(), 1, "{operation}: {failed:#?}");
-        assert!(failed[0].subject.starts_with("apigateway:GET on arn:aws:apigateway:eu-central-1::/"), "{failed:#?}");
+        assert!(
+            failed[0].subject.starts_with("apigateway:GET on arn:aws:apigateway:eu-central-1::/"),
+            "{failed:#?}"
+        );
         let content = read(&bench.cx, &aws(&double)).await.unwrap();
-        let gaps: Vec<_> = content.gaps.iter().map(|gap| gap.kind.as_ref().unwrap().as_str()).collect();
+        let gaps: Vec<_> =
+            content.gaps.iter().map(|gap| gap.kind.as_ref().unwrap().as_str()).collect();
         assert!(gaps.contains(kind), "{operation}: {gaps:?}");
         assert!(content.gaps.iter().all(|gap| gap.cause == Cause::Denied));
         assert!(!content.resources.keys().any(|key| key.kind.as_str() == *kind), "{operation}");
@@ -168,7 +175,10 @@ async fn credentials_that_expire_end_the_read() {
     let error = read(&bench.cx, &aws(&double)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     assert!(error.to_string().contains("expired"), "{error}");
-    assert!(!format!("{:?}", config(&double)).contains("secret\""), "a configuration shows no secret");
+    assert!(
+        !format!("{:?}", config(&double)).contains("secret\""),
+        "a configuration shows no secret"
+    );
 }
 
 #[tokio::test]
@@ -197,17 +207,29 @@ async fn reading_keeps_to_the_quotas() {
 pub(crate) fn large(double: &AwsDouble, n: usize) -> String {
     let mut paths = serde_json::Map::new();
     for r in 0..100 {
-        let method = |verb: &str| json!({ "responses": { "200": { "description": "200 response" } },
+        let method = |verb: &str| {
+            json!({ "responses": { "200": { "description": "200 response" } },
             "x-amazon-apigateway-integration": { "type": "http_proxy", "httpMethod": verb,
-                "uri": format!("https://b{n}.internal/{r}"), "passthroughBehavior": "when_no_match" } });
+                "uri": format!("https://b{n}.internal/{r}"), "passthroughBehavior": "when_no_match" } })
+        };
         paths.insert(format!("/r{r}"), json!({ "get": method("GET"), "post": method("POST") }));
     }
-    let body = json!({ "openapi": "3.0.1", "info": { "title": format!("api{n}") }, "paths": paths });
-    let api = make(double, "/restapis", json!({ "name": format!("api{n}"), "endpointConfiguration": { "types": ["REGIONAL"] } }));
+    let body =
+        json!({ "openapi": "3.0.1", "info": { "title": format!("api{n}") }, "paths": paths });
+    let api = make(
+        double,
+        "/restapis",
+        json!({ "name": format!("api{n}"), "endpointConfiguration": { "types": ["REGIONAL"] } }),
+    );
     ask(double, "PUT", &format!("/restapis/{api}?mode=overwrite"), body);
     let deployment = make(double, &format!("/restapis/{api}/deployments"), json!({}));
     for stage in ["prod", "test"] {
-        ask(double, "POST", &format!("/restapis/{api}/stages"), json!({ "stageName": stage, "deploymentId": deployment }));
+        ask(
+            double,
+            "POST",
+            &format!("/restapis/{api}/stages"),
+            json!({ "stageName": stage, "deploymentId": deployment }),
+        );
     }
     api
 }

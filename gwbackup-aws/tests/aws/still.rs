@@ -8,10 +8,30 @@ use serde_json::Value;
 
 /// Members that the service assigns, or that move by themselves.
 const OWN: &[&str] = &[
-    "id", "createdDate", "lastUpdatedDate", "rootResourceId", "parentId", "apiId", "apiEndpoint",
-    "clientCertificateId", "pemEncodedCertificate", "expirationDate", "vpcLinkId", "regionalDomainName",
-    "regionalHostedZoneId", "domainNameArn", "authorizerId", "integrationId", "routeId", "modelId",
-    "deploymentId", "apiMappingId", "integrationResponseId", "routeResponseId", "status", "vpcLinkStatus",
+    "id",
+    "createdDate",
+    "lastUpdatedDate",
+    "rootResourceId",
+    "parentId",
+    "apiId",
+    "apiEndpoint",
+    "clientCertificateId",
+    "pemEncodedCertificate",
+    "expirationDate",
+    "vpcLinkId",
+    "regionalDomainName",
+    "regionalHostedZoneId",
+    "domainNameArn",
+    "authorizerId",
+    "integrationId",
+    "routeId",
+    "modelId",
+    "deploymentId",
+    "apiMappingId",
+    "integrationResponseId",
+    "routeResponseId",
+    "status",
+    "vpcLinkStatus",
 ];
 
 /// One line for each thing, sorted; a stage has what it serves beside it.
@@ -36,7 +56,11 @@ pub(crate) fn still(double: &AwsDouble) -> Vec<String> {
                 // Settings of the API as a whole, defaults and documentation are not a stage's.
                 if path.starts_with("resources/") {
                     let there = format!("restapis/{api}/{path}");
-                    lines.push(format!("{} serves {}", spoken(at, &all), line(&there, value, &all)));
+                    lines.push(format!(
+                        "{} serves {}",
+                        spoken(at, &all),
+                        line(&there, value, &all)
+                    ));
                 }
             }
         }
@@ -56,13 +80,23 @@ fn names(state: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
     for (at, value) in state {
         let id = at.rsplit('/').next().unwrap();
         let text = |member: &str| value[member].as_str().map(str::to_owned);
-        let parts = ["path", "routeKey", "value", "description", "name", "integrationUri", "apiMappingKey", "properties"];
+        let parts = [
+            "path",
+            "routeKey",
+            "value",
+            "description",
+            "name",
+            "integrationUri",
+            "apiMappingKey",
+            "properties",
+        ];
         let mut said: Vec<String> = parts.iter().filter_map(|part| text(part)).collect();
         said.extend(value["quota"]["limit"].as_u64().map(|n| n.to_string()));
         let is_named = OWN.iter().any(|own| value[*own].as_str() == Some(id));
         if is_named && !at.contains("/deployments/") {
             // Text that names another thing is no name.
-            let said = said.into_iter().filter(|s| !s.contains("restapis")).collect::<Vec<_>>().join(" ");
+            let said =
+                said.into_iter().filter(|s| !s.contains("restapis")).collect::<Vec<_>>().join(" ");
             names.insert(id.to_owned(), format!("<{said}>"));
         }
     }
@@ -82,8 +116,11 @@ fn strip(value: &mut Value, at: &str, names: &BTreeMap<String, String>) {
         Value::Object(members) => {
             members.retain(|name, value| {
                 let itself = value.as_str() == Some(&own);
-                let moves = !value.is_string() || itself || !names.contains_key(value.as_str().unwrap());
-                !(OWN.contains(&name.as_str()) && moves)
+                let moves =
+                    !value.is_string() || itself || !names.contains_key(value.as_str().unwrap());
+                let none =
+                    name == "tags" && value.as_object().is_some_and(serde_json::Map::is_empty);
+                !(none || OWN.contains(&name.as_str()) && moves)
             });
             members.values_mut().for_each(|value| strip(value, at, names));
         }
@@ -101,14 +138,15 @@ fn strip(value: &mut Value, at: &str, names: &BTreeMap<String, String>) {
     }
 }
 
+/// The text with each id, which is a word of its own, replaced by what it is called.
 fn spoken(text: &str, names: &BTreeMap<String, String>) -> String {
-    let mut text = text.to_owned();
-    for (id, name) in names {
-        if text.contains(id.as_str()) {
-            text = text.replace(id.as_str(), name);
-        }
+    let mut said = String::with_capacity(text.len());
+    for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        said.push_str(names.get(word).map_or(word, String::as_str));
+        said.push_str(&part[word.len()..]);
     }
-    text
+    said
 }
 
 /// The same things, told apart.
@@ -116,5 +154,10 @@ fn spoken(text: &str, names: &BTreeMap<String, String>) -> String {
 pub(crate) fn assert_same(found: &[String], wanted: &[String], when: &str) {
     let missing: Vec<_> = wanted.iter().filter(|line| !found.contains(line)).take(8).collect();
     let more: Vec<_> = found.iter().filter(|line| !wanted.contains(line)).take(8).collect();
-    assert!(found == wanted, "{when}: {} and {}; missing {missing:#?}\nunexpected {more:#?}", found.len(), wanted.len());
+    assert!(
+        found == wanted,
+        "{when}: {} and {}; missing {missing:#?}\nunexpected {more:#?}",
+        found.len(),
+        wanted.len()
+    );
 }

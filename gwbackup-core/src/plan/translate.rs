@@ -8,8 +8,8 @@ use super::index::{Head, Index, is_assigned};
 use crate::crypt::{Fingerprint, fingerprint, hex};
 use crate::error::Result;
 use crate::model::{
-    Document, HandleName, Handles, Key, Kind, Part, Place, Reference, Resource, Rules, Snapshot, To,
-    absent_places, text_of,
+    Document, HandleName, Handles, Key, Kind, Part, Place, Reference, Resource, Rules, Snapshot,
+    To, absent_places, text_of,
 };
 
 /// Where a thing is in the target, as far as one of its handles is concerned.
@@ -81,6 +81,7 @@ impl<'a> Translator<'a> {
                 None => {}
             }
         }
+        let pending = pending.into_iter().map(|reference| shifted(reference, &texts)).collect();
         Ok((resource.document.rewrite(&texts)?, pending))
     }
 
@@ -179,6 +180,24 @@ impl<'a> Translator<'a> {
     }
 }
 
+/// The reference where it stands once these texts are written: names before it in the same string
+/// may be longer or shorter than the old ones.
+fn shifted(mut reference: Reference, texts: &[(Place, String)]) -> Reference {
+    let Some(own) = &mut reference.at.range else { return reference };
+    let (mut start, mut end) = (i64::from(own.start), i64::from(own.end));
+    for (place, text) in texts.iter().filter(|(place, _)| place.pointer == reference.at.pointer) {
+        let Some(range) = place.range.as_ref().filter(|range| range.start < own.start) else {
+            continue;
+        };
+        let more = i64::try_from(text.len()).unwrap_or(0) - i64::from(range.end - range.start);
+        (start, end) = (start + more, end + more);
+    }
+    if let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) {
+        *own = start..end;
+    }
+    reference
+}
+
 /// What stands at a place.
 fn text_at(resource: &Resource, place: &Place) -> Option<String> {
     let text = match place.part {
@@ -193,5 +212,26 @@ fn text_at(resource: &Resource, place: &Place) -> Option<String> {
 
 fn slice(text: &str, place: &Place) -> Option<String> {
     let Some(range) = &place.range else { return Some(text.to_owned()) };
-    text.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?).map(str::to_owned)
+    text.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+        .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Role;
+
+    #[test]
+    fn a_name_still_to_come_is_where_the_names_before_it_leave_it() {
+        let text = r#"{"p":"arn:eu-central-1:42:abc/x"}"#;
+        let document = Document::parse(text).unwrap();
+        let at = |range| Place::within("/p", range);
+        let texts = [(at(4..16), "us-1".to_owned()), (at(17..19), "4242".to_owned())];
+        let to = To::Gateway { handle: HandleName::id() };
+        let pending = Reference { at: at(20..23), to, role: Role::Weak };
+        let pending = shifted(pending, &texts);
+        let written = document.rewrite(&texts).unwrap();
+        let written = written.rewrite(&[(pending.at, "new".to_owned())]).unwrap();
+        assert_eq!(written.as_str(), r#"{"p":"arn:us-1:4242:new/x"}"#);
+    }
 }
