@@ -260,10 +260,10 @@ impl<'a> Work<'a> {
                 return Ok(());
             }
             // What no change names is somebody else's matter, unless it was there before.
-            return match self.changes.contains_key(key) || self.before.contains_key(key) {
-                true => self.make(key).await,
-                false => Ok(()),
-            };
+            if self.changes.contains_key(key) || self.before.contains_key(key) {
+                return self.make(key).await;
+            }
+            return Ok(());
         };
         if wanted.resource.owner.is_some() || self.same(&live, &wanted) {
             self.done.entry(key.clone()).or_insert(Effect::AlreadyThere);
@@ -339,6 +339,7 @@ impl<'a> Work<'a> {
         // A thing of which a part is done is not as it was before.
         let effect = match self.done.get(key) {
             Some(Effect::Created | Effect::Updated | Effect::Unknown) => Effect::Unknown,
+            _ if self.made.contains_key(key) => Effect::Unknown,
             _ => Effect::Failed(error),
         };
         self.done.insert(key.clone(), effect);

@@ -76,7 +76,7 @@ impl State {
     /// An id that was never given before: letters and digits.
     pub(super) fn id(&mut self, length: usize) -> String {
         self.given += 1;
-        let mut n = (self.seed << 32 | self.given).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut n = ((self.seed << 32) | self.given).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         n ^= n >> 29;
         n = n.wrapping_mul(0xbf58_476d_1ce4_e5b9);
         n ^= n >> 32;

@@ -42,7 +42,7 @@ impl Work<'_> {
             }
         };
         self.done.insert(key.clone(), Effect::Created);
-        self.seen(key, node.clone())?;
+        self.seen(key, node.clone());
         if row.is_assigned() {
             self.checkpoint().await?;
         }

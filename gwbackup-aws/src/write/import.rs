@@ -73,7 +73,7 @@ impl Work<'_> {
         let call = Call::new(Method::POST, path).body(body.to_string());
         match self.answered(row, Some(&api), call).await? {
             Ok(node) => {
-                self.seen(key, node)?;
+                self.seen(key, node);
                 self.done.insert(key.clone(), Effect::Created);
                 self.checkpoint().await?;
                 Ok(true)
@@ -102,7 +102,7 @@ impl Work<'_> {
             .collect();
         let api = self.live.get(&self.root_there()).cloned();
         let Some(api) = api.filter(|_| differing.len() >= IMPORT_FROM) else { return Ok(()) };
-        let text = openapi::of(self)?;
+        let text = openapi::of(self);
         if text.len() > MOST {
             return Ok(());
         }

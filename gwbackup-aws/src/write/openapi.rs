@@ -1,13 +1,12 @@
 //! The working copy of a REST API as OpenAPI with the service's extensions.
 
-use gwbackup_core::Result;
 use gwbackup_core::model::Key;
 use serde_json::{Map, Value, json};
 
 use super::Work;
 
 /// Of the view after the step. What it cannot say is put right by calls of its own.
-pub(super) fn of(work: &Work<'_>) -> Result<String> {
+pub(super) fn of(work: &Work<'_>) -> String {
     let (mut paths, mut schemas, mut schemes) = (Map::new(), Map::new(), Map::new());
     let (mut validators, mut responses, mut parts) = (Map::new(), Map::new(), Vec::new());
     let mut info = json!({ "title": "api", "version": "1" });
@@ -63,7 +62,7 @@ pub(super) fn of(work: &Work<'_>) -> Result<String> {
             whole.insert("x-amazon-apigateway-documentation".into(), documentation);
         }
     }
-    Ok(whole.to_string())
+    whole.to_string()
 }
 
 fn remove(value: &mut Value, member: &str) -> Option<Value> {

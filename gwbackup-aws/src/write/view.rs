@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use gwbackup_core::Result;
 use gwbackup_core::model::{
     Document, Key, Member, Part, Place, Reference, Resolved, Resource, Says, To,
 };
@@ -95,10 +94,9 @@ impl Work<'_> {
     }
 
     /// Takes in what the service says of a thing.
-    pub(super) fn seen(&mut self, key: &Key, node: Node) -> Result<()> {
+    pub(super) fn seen(&mut self, key: &Key, node: Node) {
         self.made.insert(key.clone(), node.resource.key.clone());
         self.live.insert(node.resource.key.clone(), node);
-        Ok(())
     }
 }
 

@@ -118,7 +118,9 @@ fn strip(value: &mut Value, at: &str, names: &BTreeMap<String, String>) {
                 let itself = value.as_str() == Some(&own);
                 let moves =
                     !value.is_string() || itself || !names.contains_key(value.as_str().unwrap());
-                !(OWN.contains(&name.as_str()) && moves)
+                let none =
+                    name == "tags" && value.as_object().is_some_and(serde_json::Map::is_empty);
+                !(none || OWN.contains(&name.as_str()) && moves)
             });
             members.values_mut().for_each(|value| strip(value, at, names));
         }
@@ -136,19 +138,15 @@ fn strip(value: &mut Value, at: &str, names: &BTreeMap<String, String>) {
     }
 }
 
-/// The text with each id spoken; most ids are one word.
+/// The text with each id, which is a word of its own, replaced by what it is called.
 fn spoken(text: &str, names: &BTreeMap<String, String>) -> String {
-    let is_word = |c: char| c.is_ascii_alphanumeric();
-    let mut out = String::with_capacity(text.len());
-    for part in text.split_inclusive(|c| !is_word(c)) {
-        let word = part.trim_end_matches(|c| !is_word(c));
-        out.push_str(names.get(word).map_or(word, String::as_str));
-        out.push_str(&part[word.len()..]);
+    let mut said = String::with_capacity(text.len());
+    for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        said.push_str(names.get(word).map_or(word, String::as_str));
+        said.push_str(&part[word.len()..]);
     }
-    for (id, name) in names.iter().filter(|(id, _)| !id.chars().all(is_word)) {
-        out = out.replace(id.as_str(), name);
-    }
-    out
+    said
 }
 
 /// The same things, told apart.

@@ -81,6 +81,7 @@ impl<'a> Translator<'a> {
                 None => {}
             }
         }
+        let pending = pending.into_iter().map(|reference| shifted(reference, &texts)).collect();
         Ok((resource.document.rewrite(&texts)?, pending))
     }
 
@@ -176,5 +177,43 @@ impl<'a> Translator<'a> {
             .spec(kind)
             .and_then(|spec| spec.handles.iter().find(|h| h.name == *handle))
             .is_some_and(|spec| spec.by_server)
+    }
+}
+
+/// The reference where it stands once these texts are written: names before it in the same string
+/// may be longer or shorter than the old ones.
+fn shifted(mut reference: Reference, texts: &[(Place, String)]) -> Reference {
+    let Some(own) = &mut reference.at.range else { return reference };
+    let (mut start, mut end) = (i64::from(own.start), i64::from(own.end));
+    for (place, text) in texts.iter().filter(|(place, _)| place.pointer == reference.at.pointer) {
+        let Some(range) = place.range.as_ref().filter(|range| range.start < own.start) else {
+            continue;
+        };
+        let more = i64::try_from(text.len()).unwrap_or(0) - i64::from(range.end - range.start);
+        (start, end) = (start + more, end + more);
+    }
+    if let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) {
+        *own = start..end;
+    }
+    reference
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Role;
+
+    #[test]
+    fn a_name_still_to_come_is_where_the_names_before_it_leave_it() {
+        let text = r#"{"p":"arn:eu-central-1:42:abc/x"}"#;
+        let document = Document::parse(text).unwrap();
+        let at = |range| Place::within("/p", range);
+        let texts = [(at(4..16), "us-1".to_owned()), (at(17..19), "4242".to_owned())];
+        let to = To::Gateway { handle: HandleName::id() };
+        let pending = Reference { at: at(20..23), to, role: Role::Weak };
+        let pending = shifted(pending, &texts);
+        let written = document.rewrite(&texts).unwrap();
+        let written = written.rewrite(&[(pending.at, "new".to_owned())]).unwrap();
+        assert_eq!(written.as_str(), r#"{"p":"arn:us-1:4242:new/x"}"#);
     }
 }
