@@ -11,7 +11,7 @@ use gwbackup_core::plan::{Existing, Summary};
 use gwbackup_core::restore::{ApplyOptions, RunStatus};
 use gwbackup_kong::testing::Fault;
 
-use crate::bench::{assert_same, at_write, importing, is_write, stride};
+use crate::bench::{assert_same, at_write, importing, is_write, still, stride};
 use crate::scene::{Scene, rolled_back, succeeded};
 
 /// Creations and updates.
@@ -112,6 +112,7 @@ async fn ten_minutes_of_throttling_are_waited_out() {
 #[tokio::test]
 async fn a_roll_back_that_fails_says_what_is_left_and_is_finished_later() {
     let scene = Scene::half().await;
+    let mut stuck = 0;
     for j in (1..WRITES).step_by(7) {
         let node = scene.drifted().await;
         let (mut writes, mut victim) = (0, None);
@@ -131,14 +132,13 @@ async fn a_roll_back_that_fails_says_what_is_left_and_is_finished_later() {
         assert_eq!(report.status, RunStatus::RollbackIncomplete, "{when}: {:?}", report.failures);
         let left: BTreeSet<String> =
             report.compare.differences.iter().map(|left| left.key.to_string()).collect();
-        assert!(!left.is_empty() && left.len() as u64 == report.compare.different, "{when}");
-        let state = node.state();
-        assert!(state != scene.drifted, "{when}: something is left");
-        assert!(
-            report.failures.iter().any(|why| left.iter().any(|key| why.contains(key))),
-            "{when}: {:?} {left:?}",
-            report.failures
-        );
+        assert_eq!(left.len() as u64, report.compare.different, "{when}");
+        // What could not be deleted may have gone with what it belongs to.
+        let is_left = still(&node.state()) != still(&scene.drifted);
+        assert_eq!(!left.is_empty(), is_left, "{when}: {left:?}");
+        let named = report.failures.iter().any(|why| left.iter().any(|key| why.contains(key)));
+        assert!(named || !is_left, "{when}: {:?} {left:?}", report.failures);
+        stuck += u32::from(is_left);
         node.calm();
         let run = report.run.unwrap();
         let target = Arc::new(importing(&node));
@@ -147,4 +147,5 @@ async fn a_roll_back_that_fails_says_what_is_left_and_is_finished_later() {
         let outcome = repository.resume(&scene.bench.cx, run, target, &options).await.unwrap();
         rolled_back(&scene, &node, &outcome, &when);
     }
+    assert!(stuck >= 10, "{stuck}");
 }
