@@ -1,4 +1,4 @@
-//! The working copy of a REST API as OpenAPI with the service's extensions.
+//! The working copy of a REST API as `OpenAPI` with the service's extensions.
 
 use gwbackup_core::model::Key;
 use serde_json::{Map, Value, json};
