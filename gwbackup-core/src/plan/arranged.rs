@@ -55,7 +55,7 @@ impl Arranged {
             return Ok(Self::default());
         }
         let groups = apart(arrange(&changes), &changes, links);
-        let mut made = Self { groups, changes, ..Self::default() };
+        let mut made = Self { changes, groups, ..Self::default() };
         let removals = made.removals(links)?;
         made.add(removals, &arrange);
         let links = with_early(links.to_vec(), &made.early);
