@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -509,7 +508,6 @@ impl Ready {
             links: self.links,
             kept: begin.kept.clone(),
             state: State::new(self.arranged),
-            unanswered: AtomicUsize::new(0),
         };
         let rest = Unstarted {
             plan: self.plan,
@@ -614,7 +612,6 @@ pub(crate) async fn resume(
         links: made.links,
         kept: begin.kept.clone(),
         state: State::new(begin.arranged.clone()),
-        unanswered: AtomicUsize::new(0),
     };
     run.replay(&records);
     let announced =
