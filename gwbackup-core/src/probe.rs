@@ -1,8 +1,8 @@
 //! Probes: requests to a gateway's data plane whose answers prove that what was restored works.
 //!
-//! A provider makes them from a configuration ([`Target::probes`](crate::target::Target::probes));
+//! A provider makes them from a configuration ([`Target::prober`](crate::target::Target::prober));
 //! a user adds some from a [`Scenario`]. They go through a [`Caller`]: [`HttpCaller`] with the
-//! feature `http`, or any other. [`run`] says what came of each as a [`Finding`].
+//! feature `http`, or any other. [`run`] says what came of each as a [`Finding`](crate::model::Finding).
 //!
 //! ```
 //! use gwbackup_core::probe::{Expect, Probe, Request, Topic};
