@@ -24,7 +24,7 @@ pub trait SecretProvider: Debug + Send + Sync + 'static {
 }
 
 /// Everything that a provider knows about what the restore wants. `Invalid` for a secret where the
-/// target takes a hash as it is: written there, it would let nobody in.
+/// gateway keeps a hash: what is read back would never be what was written.
 pub(crate) async fn ask(
     cx: &Context,
     provider: &dyn SecretProvider,
@@ -35,11 +35,9 @@ pub(crate) async fn ask(
     let hashed = {
         let rules = rules.clone();
         move |resource: &Resource| {
-            let here = |is: fn(&Member) -> bool| rules.members(resource, is);
-            let made = here(|m| matches!(m, Member::Unreadable | Member::UnreadableIf { .. }));
-            let mut kept = here(|m| matches!(m, Member::Salted { .. }));
-            kept.retain(|at| !made.contains(at));
-            kept
+            let is_hash =
+                |m: &Member| matches!(m, Member::UnreadableIf { .. } | Member::Salted { .. });
+            rules.members(resource, is_hash)
         }
     };
     let mut places = Box::pin(streaming(cx, 16, move |outlet| {
@@ -64,9 +62,11 @@ pub(crate) async fn ask(
             }
             if let Some(secret) = secret {
                 if hashed.contains(&pointer) {
-                    return Err(Error::invalid("this target takes a hash there, as it is")
+                    return Err(Error::invalid("the gateway keeps a hash there")
                         .on(format!("{key}#{pointer}"))
-                        .help("leave it out: the backup's hash comes back by itself"));
+                        .help(
+                            "leave it out, and set the password in the gateway after the restore",
+                        ));
                 }
                 supplied.insert(key.clone(), pointer, secret);
             }
