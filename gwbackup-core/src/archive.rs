@@ -105,7 +105,7 @@ impl ArchiveIds {
 pub struct ArchiveOptions {
     /// Whether the size is rounded up, so that it tells less; at most 12 %. On by default.
     pub padding: bool,
-    /// Level of compression, 1 to 19; 3 by default.
+    /// Level of compression, 1 to 19; 1 by default.
     pub level: i32,
     /// Plain bytes after which a frame ends; 256 KiB by default, at most 512 KiB.
     pub frame: usize,
@@ -115,7 +115,7 @@ pub struct ArchiveOptions {
 
 impl Default for ArchiveOptions {
     fn default() -> Self {
-        Self { padding: true, level: 3, frame: 256 << 10, uncompressed: BTreeSet::new() }
+        Self { padding: true, level: 1, frame: 256 << 10, uncompressed: BTreeSet::new() }
     }
 }
 

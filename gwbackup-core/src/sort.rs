@@ -55,11 +55,11 @@ struct Head {
 }
 
 impl Head {
-    fn of(kind: &str, id: &str, payload: &[u8]) -> Result<Self> {
+    fn of(kind: &str, id: &str, payload: usize) -> Result<Self> {
         let len = |len: usize| {
             u32::try_from(len).map_err(|_| Error::invalid("a record is larger than 4 GiB"))
         };
-        Ok(Self { kind: len(kind.len())?, id: len(id.len())?, payload: len(payload.len())? })
+        Ok(Self { kind: len(kind.len())?, id: len(id.len())?, payload: len(payload)? })
     }
 
     fn len(self) -> usize {
@@ -107,10 +107,10 @@ impl Sorter {
         }
     }
 
-    /// Adds a record. `Invalid` for a part of more than 4 GiB; otherwise fails only where it has to
+    /// Adds a record, whose payload is these parts one after the other. `Invalid` for a part of more than 4 GiB; otherwise fails only where it has to
     /// spill, and must not be used any more then.
-    pub(crate) fn push(&mut self, kind: &str, id: &str, payload: &[u8]) -> Result<()> {
-        let head = Head::of(kind, id, payload)?;
+    pub(crate) fn push(&mut self, kind: &str, id: &str, payload: &[&[u8]]) -> Result<()> {
+        let head = Head::of(kind, id, payload.iter().map(|part| part.len()).sum())?;
         let memory = self.arena.len() + (self.count + 1) * size_of::<Entry>();
         if self.count > 0 && memory + head.len() > self.budget {
             self.spill()?;
@@ -123,7 +123,7 @@ impl Sorter {
         let entry = Entry { at: self.arena.len(), head, prefix: prefix(id.as_bytes()) };
         self.arena.extend_from_slice(kind.as_bytes());
         self.arena.extend_from_slice(id.as_bytes());
-        self.arena.extend_from_slice(payload);
+        payload.iter().for_each(|part| self.arena.extend_from_slice(part));
         match self.kinds.get_mut(kind) {
             Some(entries) => entries.push(entry),
             None => drop(self.kinds.insert(kind.to_owned(), vec![entry])),

@@ -130,7 +130,6 @@ async fn one_pass(
         rules: rules.clone(),
         options: options.clone(),
         limit: description.limits.record as usize,
-        payload: Vec::new(),
         digest: LineDigest::new(rules.clone()),
         gaps: Vec::new(),
         excluded: BTreeSet::new(),
@@ -178,7 +177,6 @@ struct Encoder {
     rules: Rules,
     options: CaptureOptions,
     limit: usize,
-    payload: Vec<u8>,
     digest: LineDigest,
     gaps: Vec<Gap>,
     excluded: BTreeSet<Kind>,
@@ -190,12 +188,12 @@ impl Encoder {
     fn take(&mut self, captured: Captured) -> Result<()> {
         match captured {
             Captured::Resource(resource) => self.resource(resource),
-            Captured::Same(key) => self.sorter.push(key.kind.as_str(), key.id.as_str(), &[SAME]),
+            Captured::Same(key) => self.sorter.push(key.kind.as_str(), key.id.as_str(), &[&[SAME]]),
             Captured::Withdrawn(key) => {
                 if let Some(tear) = &mut self.tear {
                     tear.withdraw(&key);
                 }
-                self.sorter.push(key.kind.as_str(), key.id.as_str(), WITHDRAWN)
+                self.sorter.push(key.kind.as_str(), key.id.as_str(), &[WITHDRAWN])
             }
             Captured::SoftDeleted { key, .. } => {
                 self.soft_deleted.insert(key);
@@ -239,15 +237,15 @@ impl Encoder {
         }
         let own = self.digest.of(&resource)?;
         let secrets = resource.marks.iter().filter(|mark| mark.says == Says::Secret).count();
-        Payload {
+        let payload = Payload {
             digest: own,
             bytes: resource.document.len(),
             marked: secrets,
             secrets: &self.lines.secrets,
             line: &self.lines.line,
-        }
-        .write(&mut self.payload)?;
-        self.sorter.push(resource.key.kind.as_str(), resource.key.id.as_str(), &self.payload)
+        };
+        let parts = [&payload.head()?, payload.secrets, payload.line];
+        self.sorter.push(resource.key.kind.as_str(), resource.key.id.as_str(), &parts)
     }
 
     fn finish(mut self) -> Result<Pass> {
@@ -298,19 +296,17 @@ pub(crate) struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    fn write(&self, out: &mut Vec<u8>) -> Result<()> {
+    /// What stands before secrets and line.
+    fn head(&self) -> Result<[u8; HEAD]> {
         let large = || Error::new(ErrorKind::Other, "a resource is too large to sort");
         let marked = u32::try_from(self.marked).map_err(|_| large())?;
         let secrets = u32::try_from(self.secrets.len()).map_err(|_| large())?;
-        out.clear();
-        out.push(RECORD);
-        out.extend_from_slice(&self.digest);
-        out.extend_from_slice(&(self.bytes as u64).to_be_bytes());
-        out.extend_from_slice(&marked.to_be_bytes());
-        out.extend_from_slice(&secrets.to_be_bytes());
-        out.extend_from_slice(self.secrets);
-        out.extend_from_slice(self.line);
-        Ok(())
+        let mut head = [RECORD; HEAD];
+        head[1..33].copy_from_slice(&self.digest);
+        head[33..41].copy_from_slice(&(self.bytes as u64).to_be_bytes());
+        head[41..45].copy_from_slice(&marked.to_be_bytes());
+        head[45..].copy_from_slice(&secrets.to_be_bytes());
+        Ok(head)
     }
 
     /// `None`: the base's record stands.
@@ -341,8 +337,7 @@ mod tests {
     fn a_payload_comes_back() {
         let payload =
             Payload { digest: [7; 32], bytes: 300, marked: 2, secrets: b"abc", line: b"{}" };
-        let mut bytes = Vec::new();
-        payload.write(&mut bytes).unwrap();
+        let bytes = [&payload.head().unwrap()[..], payload.secrets, payload.line].concat();
         assert_eq!(Payload::read(&bytes).unwrap(), Some(payload));
         assert_eq!(Payload::read(&[SAME]).unwrap(), None);
         for cut in 2..HEAD + 3 {

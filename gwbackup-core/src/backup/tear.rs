@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 
-use crate::model::{Handles, Id, Key, Reference, Resource, Role, Rules, To};
+use crate::model::{Handles, Key, Reference, Resource, Role, Rules, To};
 
 /// What one reading left open, by who names it: equal in two readings that saw the same.
 pub(super) type Loose = BTreeSet<Key>;
@@ -28,39 +28,33 @@ impl Tear {
     /// A resource that was read, and whom it names.
     pub(super) fn take(&mut self, rules: &Rules, resource: &Resource, references: &[Reference]) {
         let key = &resource.key;
-        // Keyed by chance, so that nobody can choose names that fall on one place.
-        let hasher = &self.hasher;
-        let hash_key = |key: &Key| hasher.hash_one(("key", key));
-        let hash_name =
-            |kind: &str, handle: &str, value: &str| hasher.hash_one((kind, handle, value));
-        if !self.names.insert(hash_key(key)) {
+        let Self { gateway, hasher, names, asked, loose } = self;
+        if !names.insert(hash(hasher, key.kind.as_str(), "", key.id.as_str())) {
             // Seen twice: a page moved under the reader.
-            self.loose.insert(key.clone());
+            loose.insert(key.clone());
         }
-        for (name, value) in rules.asked_handles(&self.gateway, resource) {
-            self.names.insert(hash_name(key.kind.as_str(), name.as_str(), &value));
+        for (name, value) in rules.asked_handles(gateway, resource) {
+            names.insert(hash(hasher, key.kind.as_str(), name.as_str(), &value));
         }
         for reference in references {
             let To::Resource { kinds, handle, value, .. } = &reference.to else { continue };
             if !matches!(reference.role, Role::Owner | Role::Needs) {
                 continue;
             }
-            let named = |kind: &str| hash_name(kind, handle.as_str(), value);
-            let mut wanted: Vec<u64> = kinds.iter().map(|kind| named(kind.as_str())).collect();
             // A whole id may be named where the last part alone is the handle.
-            if let Ok(id) = Id::new(value) {
-                let keys = kinds.iter().map(|kind| Key::new(kind.clone(), id.clone()));
-                wanted.extend(keys.map(|key| hash_key(&key)));
-            }
-            if !wanted.iter().any(|name| self.names.contains(name)) {
-                self.asked.entry(key.clone()).or_default().push(wanted);
+            let wanted = || {
+                let ways = kinds.iter().flat_map(|kind| [(kind, handle.as_str()), (kind, "")]);
+                ways.map(|(kind, handle)| hash(hasher, kind.as_str(), handle, value))
+            };
+            if !wanted().any(|name| names.contains(&name)) {
+                asked.entry(key.clone()).or_default().push(wanted().collect());
             }
         }
     }
 
     /// The source takes back what it gave under this key.
     pub(super) fn withdraw(&mut self, key: &Key) {
-        self.names.remove(&self.hasher.hash_one(("key", key)));
+        self.names.remove(&hash(&self.hasher, key.kind.as_str(), "", key.id.as_str()));
         self.asked.remove(key);
         self.loose.remove(key);
     }
@@ -75,6 +69,12 @@ impl Tear {
         }
         self.loose
     }
+}
+
+/// The hash of a name: keyed by chance, so that nobody can choose names that fall on one place. An
+/// empty handle stands for the whole id.
+fn hash(by: &RandomState, kind: &str, handle: &str, value: &str) -> u64 {
+    by.hash_one((kind, handle, value))
 }
 
 /// The hasher of a set of hashes.

@@ -45,7 +45,7 @@ pub(crate) fn canonical(text: &str) -> Result<String> {
 /// pair) becomes U+FFFD.
 pub(crate) fn decode(token: &str) -> Cow<'_, str> {
     let inner = token.get(1..token.len().saturating_sub(1)).unwrap_or_default();
-    if !inner.contains('\\') {
+    if !inner.as_bytes().contains(&b'\\') {
         return Cow::Borrowed(inner);
     }
     match serde_json::from_str::<String>(token) {

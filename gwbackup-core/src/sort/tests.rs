@@ -10,7 +10,7 @@ type Plain = (String, String, Vec<u8>);
 fn through(directory: &Path, budget: usize, records: &[Plain]) -> Vec<Plain> {
     let mut sorter = Sorter::new(directory.to_owned(), budget);
     for (kind, id, payload) in records {
-        sorter.push(kind, id, payload).unwrap();
+        sorter.push(kind, id, &[payload]).unwrap();
     }
     sorter
         .finish()
@@ -85,7 +85,7 @@ fn plain_text_never_reaches_the_disk_and_an_altered_run_is_noticed() {
     let mut seal = RunSeal::new().unwrap();
     let mut writer = seal.start(scratch.path()).unwrap();
     let payload = b"a very secret payload".repeat(10_000);
-    let head = Head::of("k", "i", &payload).unwrap();
+    let head = Head::of("k", "i", payload.len()).unwrap();
     writer.push(head, &[b"ki", payload.as_slice()].concat()).unwrap();
     let run = writer.finish().unwrap();
 
