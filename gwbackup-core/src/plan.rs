@@ -48,7 +48,8 @@ pub enum Existing {
     Update,
     /// It stays as it is.
     Skip,
-    /// It is deleted and made again.
+    /// It is deleted and made again. Where the vendor changes every member in place, as Kong does,
+    /// it is overwritten as a whole instead: nothing of it is left, and what belongs to it stays.
     Replace,
     /// It is changed in place, and what fits one resource by a name that is not unique is taken for
     /// it.

@@ -13,7 +13,7 @@ use super::diff::{FieldChange, MASK, field_changes, secret_pointers, unseen};
 use super::index::{Head, Index};
 use super::join::Join;
 use super::matching::{Matching, PlannedPlaces, Sides};
-use super::object::object;
+use super::object::{object, spare};
 use super::policies::Policies;
 use super::select::{Selected, label};
 use super::translate::Translator;
@@ -37,7 +37,7 @@ pub(crate) struct Decided {
 
 impl Decided {
     /// Keeps these changes alone, under new numbers.
-    fn retain(&mut self, keep: impl Fn(&Change) -> bool) {
+    pub(super) fn retain(&mut self, keep: impl Fn(&Change) -> bool) {
         let links = std::mem::take(&mut self.links);
         let kept = std::mem::take(&mut self.changes).into_iter().zip(links);
         for (mut change, links) in kept.filter(|(change, _)| keep(change)) {
@@ -151,6 +151,7 @@ impl<'a> Decider<'a> {
         stranded::give_up(self.matching, &mut self.decided);
         self.pull()?;
         object(&sides, &mut self.decided)?;
+        spare(&sides, &mut self.decided)?;
         self.decided.items.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(self.decided)
     }

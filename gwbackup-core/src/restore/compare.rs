@@ -112,10 +112,11 @@ pub(crate) fn compare(
     Ok(found)
 }
 
-/// What must not be there any more: what the run deleted, or what a roll back undid.
+/// What must not be there any more: what the run deleted; or what the run made, whether a roll back
+/// could undo it or not.
 fn gone(world: &World, rolled_back: bool) -> BTreeSet<Key> {
     let material = &world.material;
-    world.progress(|progress| {
+    let mut gone = world.progress(|progress| {
         let mut keys = BTreeSet::new();
         if rolled_back {
             let new = |key: &&Key| material.actual.head(key).is_none();
@@ -131,7 +132,15 @@ fn gone(world: &World, rolled_back: bool) -> BTreeSet<Key> {
         }
         keys.retain(|key| !progress.is_made(key));
         keys
-    })
+    });
+    if rolled_back {
+        let left: Vec<_> = world.progress(|p| p.applied.union(&p.doubtful).copied().collect());
+        let left = left.iter().filter_map(|no| material.changes.get(no));
+        let made =
+            left.filter(|change| material.is_made(change)).map(|change| world.key_of(change));
+        gone.extend(made.filter(|key| material.actual.head(key).is_none()));
+    }
+    gone
 }
 
 /// A difference that no member holds.

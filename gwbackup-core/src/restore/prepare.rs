@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -508,6 +509,7 @@ impl Ready {
             links: self.links,
             kept: begin.kept.clone(),
             state: State::new(self.arranged),
+            unanswered: AtomicUsize::new(0),
         };
         let rest = Unstarted {
             plan: self.plan,
@@ -612,6 +614,7 @@ pub(crate) async fn resume(
         links: made.links,
         kept: begin.kept.clone(),
         state: State::new(begin.arranged.clone()),
+        unanswered: AtomicUsize::new(0),
     };
     run.replay(&records);
     let announced =

@@ -4,12 +4,12 @@ mod attempt;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::StreamExt as _;
 use uuid::Uuid;
 
-use self::attempt::{Direction, End, not_begun};
+use self::attempt::{Direction, End};
 use super::journal::{Became, Begin, ChangeResult, GroupResult, Journal, Record, RunStatus};
 use super::world::{Progress, World};
 use crate::context::Context;
@@ -37,6 +37,8 @@ pub(crate) struct Run {
     /// What was known before the run about where things are.
     pub(crate) kept: IdMap,
     pub(crate) state: State,
+    /// Steps in a row that were given up because the target did not answer.
+    pub(crate) unanswered: AtomicUsize,
 }
 
 /// Where a run stands; rebuilt from its journal.
@@ -272,6 +274,7 @@ impl Run {
     async fn pass(&mut self, cx: &Context) -> Result<Option<String>> {
         let total = self.state.arranged.groups.len() as u64;
         let mut failed = None;
+        self.unanswered.store(0, Ordering::Relaxed);
         let size = WAVE.max(ROUNDS * self.parallel());
         for wave in self.state.arranged.waves.clone() {
             let open: Vec<usize> =
@@ -321,7 +324,11 @@ impl Run {
         let calls = groups.iter().map(|group| async move {
             // Forwards the first failure ends the pass: what it would undo need not be begun.
             if failed.load(Ordering::Relaxed) && direction == Direction::Forward {
-                return (*group, not_begun(arranged, *group));
+                return (*group, self.not_begun(arranged, *group));
+            }
+            // Backwards each is tried: but of a target that is away nothing more can be had.
+            if self.unanswered.load(Ordering::Relaxed) >= self.parallel() {
+                return (*group, self.not_begun(arranged, *group));
             }
             let end = self.call(cx, arranged, *group, direction).await;
             let is_failure = matches!(&end, End::Result(result) if result.error.is_some());

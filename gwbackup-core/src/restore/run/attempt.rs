@@ -1,6 +1,7 @@
 //! One group, called until it is known what became of it, or nothing more can be learnt.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 
@@ -69,11 +70,17 @@ impl Run {
         let mut heard: Option<GroupResult> = None;
         loop {
             let fresh = step.attempt == Attempt::First;
+            let mut untried = false;
             let answer = self.target.apply(cx, &self.description, &step, &states, &log).await;
             let error = match answer {
                 Ok(receipt) => match told(group, &plan.changes, &step.changes, receipt) {
-                    Told::Final(result) => return End::Result(result),
+                    Told::Final(result) => {
+                        self.note_silence(false);
+                        return End::Result(result);
+                    }
                     Told::Again(error, result) => {
+                        untried =
+                            fresh && result.changes.iter().all(|c| c.became == Became::NotDone);
                         heard = Some(result);
                         error
                     }
@@ -91,16 +98,45 @@ impl Run {
             }
             let untouched = fresh && error.kind() == ErrorKind::Conflict;
             let Some(pause) = pauses.after(&error) else {
+                self.note_silence(error.kind() == ErrorKind::Unavailable);
                 let given_up = given_up(group, plan, &step.changes, &error, untouched);
                 return End::Result(match heard {
-                    Some(heard) => GroupResult { error: given_up.error, ..heard },
-                    None => given_up,
+                    Some(heard) if !untouched => GroupResult { error: given_up.error, ..heard },
+                    _ => given_up,
                 });
             };
             if rest(cx, pause).await.is_err() {
                 return End::Interrupted;
             }
-            step.attempt = Attempt::Again { checkpoint: log.last.lock().await.clone() };
+            if !untried {
+                step.attempt = Attempt::Again { checkpoint: log.last.lock().await.clone() };
+            }
+        }
+    }
+
+    /// A step that is not called: another had failed, or the target is away. What an earlier call
+    /// left in doubt stays so.
+    pub(super) fn not_begun(&self, arranged: &Arranged, group: usize) -> End {
+        let changes = arranged.groups.get(group).map(|plan| plan.changes.as_slice());
+        let changes = changes.unwrap_or_default().iter();
+        let became = |no: &ChangeNo| match self.world.progress(|p| p.doubtful.contains(no)) {
+            true => Became::Unknown,
+            false => Became::NotDone,
+        };
+        End::Result(GroupResult {
+            group,
+            changes: changes.map(|no| change_result(*no, became(no))).collect(),
+            error: Some("not begun: another step had failed, or the target is away".to_owned()),
+            side_effects: Vec::new(),
+        })
+    }
+
+    /// Counts steps in a row that were given up for want of an answer.
+    fn note_silence(&self, silent: bool) {
+        if silent {
+            self.unanswered.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.unanswered.store(0, Ordering::Relaxed);
         }
     }
 
@@ -198,18 +234,6 @@ fn given_up(
         error: Some(format!("{first}: {}", full_text(error))),
         side_effects: Vec::new(),
     }
-}
-
-/// A step that was not called because another had failed.
-pub(super) fn not_begun(arranged: &Arranged, group: usize) -> End {
-    let changes = arranged.groups.get(group).map(|plan| plan.changes.as_slice());
-    let changes = changes.unwrap_or_default().iter();
-    End::Result(GroupResult {
-        group,
-        changes: changes.map(|no| change_result(*no, Became::NotDone)).collect(),
-        error: Some("not begun: another step had failed".to_owned()),
-        side_effects: Vec::new(),
-    })
 }
 
 fn change_result(no: ChangeNo, became: Became) -> ChangeResult {
