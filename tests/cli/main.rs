@@ -14,6 +14,8 @@ mod configuration;
 mod damage;
 #[cfg(unix)]
 mod interrupt;
+#[cfg(unix)]
+mod kill;
 mod kong;
 mod moving;
 mod options;
