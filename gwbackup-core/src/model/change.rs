@@ -196,7 +196,8 @@ pub enum Effect {
     Undeleted,
     /// It was as it should be.
     AlreadyThere,
-    /// It could not be done, and nothing of it was.
+    /// It could not be done, and this attempt did nothing of it. What an earlier attempt did is the
+    /// core's to find out.
     Failed(Error),
     /// It may have been done.
     Unknown,

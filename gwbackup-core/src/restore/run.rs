@@ -386,7 +386,10 @@ fn settle(
     backwards: bool,
     made: bool,
 ) {
-    progress.doubtful.remove(&told.no);
+    // A way back that did nothing says nothing about the way there.
+    if told.became != Became::NotDone || !backwards {
+        progress.doubtful.remove(&told.no);
+    }
     match (told.became, backwards) {
         (Became::Unknown, _) => {
             progress.doubtful.insert(told.no);

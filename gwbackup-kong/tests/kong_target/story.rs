@@ -21,8 +21,14 @@ const WRITES: usize = 260;
 #[tokio::test]
 async fn each_policy_does_what_it_says() {
     let scene = Scene::half().await;
-    let usual =
-        Summary { create: 200, update: 60, unchanged: 140, foreign: 30, ..Summary::default() };
+    let usual = Summary {
+        create: 200,
+        update: 60,
+        adopt: 40,
+        unchanged: 140,
+        foreign: 30,
+        ..Summary::default()
+    };
     for (policy, wanted) in [
         (Existing::Update, usual.clone()),
         // Kong changes everything in place: what is overwritten as a whole need not be deleted.
@@ -148,4 +154,48 @@ async fn a_roll_back_that_fails_says_what_is_left_and_is_finished_later() {
         rolled_back(&scene, &node, &outcome, &when);
     }
     assert!(stuck >= 10, "{stuck}");
+}
+
+/// A creation has its effect, its answer is lost, and nothing may be made any more: nor deleted, if
+/// `forbidden`.
+async fn refused_after_a_lost_answer(scene: &Scene, k: usize, forbidden: bool) {
+    let node = scene.drifted().await;
+    let (mut writes, mut lost) = (0, false);
+    node.faults(move |asked| {
+        writes += usize::from(is_write(asked.method, asked.path));
+        match asked.method {
+            "POST" if is_write(asked.method, asked.path) && writes >= k => {
+                let again = std::mem::replace(&mut lost, true);
+                Some(if again { Fault::Status(403) } else { Fault::LoseAnswer })
+            }
+            "DELETE" if forbidden => Some(Fault::Status(403)),
+            _ => None,
+        }
+    });
+    let when = format!("creation from write {k} on, forbidden to delete: {forbidden}");
+    let outcome = scene.restore(&node).await;
+    if !forbidden {
+        return rolled_back(scene, &node, &outcome, &when);
+    }
+    let report = &outcome.report;
+    assert_eq!(report.status, RunStatus::RollbackIncomplete, "{when}: {:?}", report.failures);
+    let before = still(&scene.drifted);
+    let left = still(&node.state()).into_iter().filter(|entity| !before.contains(entity)).count();
+    assert!(left > 0, "{when}");
+    let named = &report.compare.differences;
+    assert_eq!((named.len(), report.compare.different), (left, left as u64), "{when}: {named:?}");
+    node.calm();
+    let (run, target) = (report.run.unwrap(), Arc::new(importing(&node)));
+    let (repository, options) = (&scene.bench.repository, ApplyOptions::default());
+    let resumed = repository.resume(&scene.bench.cx, run, target, &options).await.unwrap();
+    rolled_back(scene, &node, &resumed, &when);
+}
+
+#[tokio::test]
+async fn a_creation_that_is_refused_after_its_answer_was_lost_is_undone_or_named() {
+    let scene = Scene::half().await;
+    for k in [1, 60, 120, 180, 220] {
+        refused_after_a_lost_answer(&scene, k, false).await;
+        refused_after_a_lost_answer(&scene, k, true).await;
+    }
 }

@@ -68,17 +68,22 @@ impl Run {
         let states = self.world.around(&plan.changes, backwards);
         let mut pauses = Pauses::new();
         let mut heard: Option<GroupResult> = None;
+        let is_first = step.attempt == Attempt::First;
+        let mut open: HashSet<ChangeNo> =
+            if is_first { HashSet::new() } else { plan.changes.iter().copied().collect() };
         loop {
             let fresh = step.attempt == Attempt::First;
             let mut untried = false;
             let answer = self.target.apply(cx, &self.description, &step, &states, &log).await;
             let error = match answer {
                 Ok(receipt) => match told(group, &plan.changes, &step.changes, receipt) {
-                    Told::Final(result) => {
+                    Told::Final(mut result) => {
                         self.note_silence(false);
+                        keep_open(&mut result, &mut open);
                         return End::Result(result);
                     }
-                    Told::Again(error, result) => {
+                    Told::Again(error, mut result) => {
+                        keep_open(&mut result, &mut open);
                         untried =
                             fresh && result.changes.iter().all(|c| c.became == Became::NotDone);
                         heard = Some(result);
@@ -86,10 +91,7 @@ impl Run {
                     }
                 },
                 Err(error) => {
-                    // What an earlier attempt did not do, this one may have done.
-                    let told = heard.iter_mut().flat_map(|heard| &mut heard.changes);
-                    told.filter(|told| told.became == Became::NotDone)
-                        .for_each(|told| told.became = Became::Unknown);
+                    open.extend(&plan.changes);
                     error
                 }
             };
@@ -100,10 +102,11 @@ impl Run {
             let Some(pause) = pauses.after(&error) else {
                 self.note_silence(error.kind() == ErrorKind::Unavailable);
                 let given_up = given_up(group, plan, &step.changes, &error, untouched);
-                return End::Result(match heard {
-                    Some(heard) if !untouched => GroupResult { error: given_up.error, ..heard },
-                    _ => given_up,
-                });
+                let Some(mut heard) = heard.filter(|_| !untouched) else {
+                    return End::Result(given_up);
+                };
+                keep_open(&mut heard, &mut open);
+                return End::Result(GroupResult { error: given_up.error, ..heard });
             };
             if rest(cx, pause).await.is_err() {
                 return End::Interrupted;
@@ -152,6 +155,23 @@ enum Told {
     Final(GroupResult),
     /// What is known so far, should no attempt tell more.
     Again(Error, GroupResult),
+}
+
+/// A refusal tells what one attempt did not do. What an earlier one left open stays open: its effect
+/// may be there. `open` is brought up to date.
+fn keep_open(result: &mut GroupResult, open: &mut HashSet<ChangeNo>) {
+    for told in &mut result.changes {
+        match told.became {
+            Became::Done => {
+                open.remove(&told.no);
+            }
+            Became::Unknown => {
+                open.insert(told.no);
+            }
+            Became::NotDone if open.contains(&told.no) => told.became = Became::Unknown,
+            Became::NotDone => {}
+        }
+    }
 }
 
 /// What a receipt says about the changes of a step, or the error that another attempt may mend.
