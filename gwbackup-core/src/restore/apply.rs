@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::about::EndFacts;
 use super::approval::{Act, Authorizer, Request, authorize};
 use super::compare::{Comparison, compare, newcomers};
 use super::journal::{Record, RunStatus};
 use super::phases::{Phase, Phases};
-use super::prepare::{EndFacts, Plan, Ready, Resumed, capture};
+use super::plan::Plan;
+use super::prepare::{Ready, capture};
+use super::resume::Resumed;
 use super::run::{Run, full_text};
 use crate::archive::Details;
 use crate::backup::{self, BackupReport};
