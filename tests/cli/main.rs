@@ -19,6 +19,8 @@ mod moving;
 mod options;
 #[path = "../../gwbackup-kong/tests/support/peers.rs"]
 mod peers;
+#[cfg(unix)]
+mod rehearse;
 mod secrecy;
 mod story;
 
