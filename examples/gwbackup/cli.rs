@@ -420,6 +420,9 @@ pub(crate) struct Probes {
     /// PEM file of authorities to trust at the data plane
     #[arg(long, value_name = "FILE", requires = "probe")]
     pub(crate) probe_ca: Option<PathBuf>,
+    /// PEM file of the certificate to show at the data plane, with its private key
+    #[arg(long, value_name = "FILE", requires = "probe")]
+    pub(crate) probe_identity: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

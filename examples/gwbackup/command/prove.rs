@@ -47,6 +47,7 @@ fn caller(arguments: &Probes) -> Result<Arc<dyn gwbackup::probe::Caller>> {
         options = options.at(url.clone())?;
     }
     options.ca.clone_from(&arguments.probe_ca);
+    options.identity.clone_from(&arguments.probe_identity);
     Ok(Arc::new(HttpCaller::new(options)?))
 }
 
