@@ -55,7 +55,7 @@ fn drifted(character: Character, name: &str) -> MemoryGateway {
         let key = &resource.key;
         match (character, key.kind.as_str()) {
             (Character::Kong, "plugin" | "credential") if n % 2 == 0 => {
-                assert!(gateway.remove(key))
+                assert!(gateway.remove(key));
             }
             (Character::Kong, "service") => set(key, "port", json!(1)),
             (Character::Kong, "route") => set(key, "paths", json!(["/moved"])),

@@ -116,7 +116,7 @@ fn lane(runtime: &tokio::runtime::Handle, lane: usize, moments: usize) -> usize 
     for moment in (lane..moments).step_by(LANES) {
         let victim = 1 + usize::try_from(chance(moment)).unwrap() % writes;
         // The call that the process does not survive may have had its effect or not.
-        let had_effect = chance(moment + MOMENTS) % 2 == 0;
+        let had_effect = chance(moment + MOMENTS).is_multiple_of(2);
         let when = format!("moment {moment}: write {victim} of {writes}, effect: {had_effect}");
         let node = start();
         node.load(&drifted).unwrap();

@@ -122,9 +122,9 @@ impl Run {
     pub(super) fn not_begun(&self, arranged: &Arranged, group: usize) -> End {
         let changes = arranged.groups.get(group).map(|plan| plan.changes.as_slice());
         let changes = changes.unwrap_or_default().iter();
-        let became = |no: &ChangeNo| match self.world.progress(|p| p.doubtful.contains(no)) {
-            true => Became::Unknown,
-            false => Became::NotDone,
+        let became = |no: &ChangeNo| {
+            let doubtful = self.world.progress(|p| p.doubtful.contains(no));
+            if doubtful { Became::Unknown } else { Became::NotDone }
         };
         End::Result(GroupResult {
             group,
