@@ -62,12 +62,15 @@ impl Quotas {
 
     /// Waits until a call of this sort may be made.
     pub(crate) async fn turn(&self, cx: &Context, sort: Sort) -> Result<()> {
+        self.total.turn(cx).await?;
+        // The stricter one last: a call that waits after its turn comes too close to the next.
         if sort.edge {
-            self.edge.turn(cx).await?;
+            self.edge.turn(cx).await
         } else if let Some(pace) = sort.row.and_then(|row| self.sorts.get(row)) {
-            pace.turn(cx).await?;
+            pace.turn(cx).await
+        } else {
+            Ok(())
         }
-        self.total.turn(cx).await
     }
 
     /// The service asked for a pause.

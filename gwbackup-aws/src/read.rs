@@ -182,15 +182,11 @@ impl Aws {
                 Some(stage) => self.export(cx, api, stage).await?,
                 None => None,
             };
-            match export {
-                Some(text) => {
-                    node.resource.document =
-                        node.resource.document.with_member("/export", &text)?;
-                }
-                None => {
-                    node.resource.marks.push(Mark::absent("/export", Absence::Unreadable));
-                    node.resource.revision = Some(Revision::new("unread"));
-                }
+            if let Some(text) = export {
+                node.resource.document = node.resource.document.with_member("/export", &text)?;
+            } else {
+                node.resource.marks.push(Mark::absent("/export", Absence::Unreadable));
+                node.resource.revision = Some(Revision::new("unread"));
             }
             tree.nodes.push(node);
         }

@@ -114,7 +114,8 @@ impl Aws {
         cx.check()?;
         let first = |key: &gwbackup_core::model::Key| -> Option<String> {
             let own = Row::of(&key.kind)?.root();
-            (own.kind == row.kind).then(|| key.id.segments().next().map(|s| s.into_owned()))?
+            (own.kind == row.kind)
+                .then(|| key.id.segments().next().map(std::borrow::Cow::into_owned))?
         };
         // Below something of any kind lies what has its id before its own.
         let under: BTreeSet<String> = wanted.scope.under.iter().filter_map(first).collect();

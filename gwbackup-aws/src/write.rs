@@ -41,6 +41,8 @@ pub(crate) struct Work<'a> {
     row: &'static Row,
     before: BTreeMap<Key, Resolved>,
     after: BTreeMap<Key, Resolved>,
+    /// What had which id of the service's before: by its kind and id.
+    numbers: BTreeMap<(&'static str, String), Key>,
     /// The change that is about a thing of the view after (or, for a deletion, before).
     changes: BTreeMap<Key, &'a Change>,
     /// What is there now.
@@ -74,7 +76,14 @@ impl<'a> Work<'a> {
             let own = states.one(side, &change.key).await?.map(|found| found.resource.key);
             changes.insert(own.unwrap_or_else(|| change.target_key().clone()), change);
         }
+        let number = |(key, state): (&Key, &Resolved)| {
+            let row = Row::of(&key.kind).filter(|row| row.handle() == "server_id")?;
+            let id = state.resource.document.text(&format!("/{}", row.id))?;
+            Some(((row.kind, id.into_owned()), key.clone()))
+        };
+        let numbers = before.iter().filter_map(number).collect();
         let mut work = Self {
+            numbers,
             aws,
             cx,
             description,
@@ -135,7 +144,7 @@ impl<'a> Work<'a> {
     /// `Conflict` unless everything that the step is about is as before or already as after.
     fn check(&self) -> Result<()> {
         for (key, change) in &self.changes {
-            let born = change.action == Action::Create && self.is_born(key);
+            let born = change.action == Action::Create && Self::is_born(key);
             let live = self.live.get(&self.place(key));
             let is = |state: Option<&Resolved>| match (live, state) {
                 (None, None) => true,
@@ -288,7 +297,7 @@ impl<'a> Work<'a> {
         let fresh = self.wanted_root().is_some_and(|r| self.made.contains_key(&r.resource.key));
         let goes = |key: &&Key| {
             let deleted = self.changes.get(*key).is_some_and(|c| c.action == Action::Delete);
-            !kept.contains(*key) && (deleted || (fresh && self.is_born(key)))
+            !kept.contains(*key) && (deleted || (fresh && Self::is_born(key)))
         };
         let mut keys: Vec<Key> = self.live.keys().filter(goes).cloned().collect();
         let rank = |key: &Key| Row::of(&key.kind).map_or(0, |row| row.rank);
@@ -308,7 +317,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    fn is_born(&self, key: &Key) -> bool {
+    fn is_born(key: &Key) -> bool {
         Row::of(&key.kind).is_some_and(|row| row.born.contains(&&*key.id.last()))
     }
 

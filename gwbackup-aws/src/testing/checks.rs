@@ -50,11 +50,7 @@ pub(super) fn complete(state: &mut State, at: &str, new: &mut Value) -> Told<()>
     let parts: Vec<&str> = at.split('/').collect();
     match parts.as_slice() {
         ["restapis", _] => new["rootResourceId"] = state.id(10).into(),
-        ["apikeys", _] => {
-            if text(new, "value").is_empty() {
-                new["value"] = state.secret().into();
-            }
-        }
+        ["apikeys", _] if text(new, "value").is_empty() => new["value"] = state.secret().into(),
         ["clientcertificates", _] => {
             let pem = format!(
                 "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----",
@@ -134,11 +130,8 @@ pub(super) fn born(state: &mut State, at: &str) {
 
 /// Names that may stand once in a list.
 pub(super) fn unique(state: &State, list: &str, new: &Value) -> Told<()> {
-    let second = list.starts_with("v2/");
     let member: &[&str] = match list.rsplit('/').next().unwrap_or_default() {
-        "authorizers" => &["name"],
-        "requestvalidators" => &["name"],
-        "models" if second => &["name"],
+        "authorizers" | "requestvalidators" | "models" => &["name"],
         "parts" => &["location"],
         "apikeys" => &["value"],
         "routes" => &["routeKey"],
@@ -274,10 +267,10 @@ pub(super) fn may_go(state: &State, at: &str) -> Told<()> {
                 ));
             }
         }
-        ["restapis", api, "stages", stage] => {
-            if any(&|at, v| at.starts_with("usageplans/") && names_stage(v, api, Some(stage))) {
-                return Err(bad("Cannot delete stages associated with usage plans"));
-            }
+        ["restapis", api, "stages", stage]
+            if any(&|at, v| at.starts_with("usageplans/") && names_stage(v, api, Some(stage))) =>
+        {
+            return Err(bad("Cannot delete stages associated with usage plans"));
         }
         ["restapis", api, "deployments", id] => {
             let prefix = format!("restapis/{api}/stages/");

@@ -179,7 +179,7 @@ pub(super) fn handle(state: &mut State, request: &Request<'_>) -> Told<Reply> {
     }
     let body = match name {
         "GetAccount" => state.get("account")?.clone(),
-        "GetResources" => return resources(state, request, &at),
+        "GetResources" => return Ok(resources(state, request, &at)),
         "CreateResource" => resource(state, request)?,
         "DeleteResource" => {
             remove_resource(state, &at)?;
@@ -204,7 +204,7 @@ pub(super) fn handle(state: &mut State, request: &Request<'_>) -> Told<Reply> {
                     items.push((own, json!({ "responseType": kind, "defaultResponse": true })));
                 }
             }
-            return page(request, items, "item", ("limit", "position"));
+            return Ok(page(request, items, "item", ("limit", "position")));
         }
         "CreateDeployment" if !operation.second => deployment(state, request, &at)?,
         "PutRestApi" => import::put(
@@ -249,9 +249,9 @@ fn generic(state: &mut State, request: &Request<'_>, at: &str, status: u16) -> T
             if last.is_some_and(|list| list == "apikeys")
                 && request.asks("includeValues") != Some("true")
             {
-                items
-                    .iter_mut()
-                    .for_each(|(_, item)| drop(item.as_object_mut().map(|i| i.remove("value"))));
+                for (_, item) in &mut items {
+                    drop(item.as_object_mut().map(|item| item.remove("value")));
+                }
             }
             if last.is_some_and(|list| list == "stages") && !second {
                 let items: Vec<Value> = items.into_iter().map(|(_, item)| item).collect();
@@ -263,7 +263,7 @@ fn generic(state: &mut State, request: &Request<'_>, at: &str, status: u16) -> T
                 _ if second => "items",
                 _ => "item",
             };
-            return page(request, items, list, names);
+            return Ok(page(request, items, list, names));
         }
         "GET" => {
             let mut items = vec![(at.to_owned(), state.get(at)?.clone())];
@@ -343,7 +343,7 @@ fn page(
     items: Vec<(String, Value)>,
     list: &str,
     (limit, token): (&str, &str),
-) -> Told<Reply> {
+) -> Reply {
     let limit =
         request.asks(limit).and_then(|text| text.parse().ok()).unwrap_or(25_usize).clamp(1, 500);
     let from = request.asks(token).unwrap_or_default().to_owned();
@@ -359,12 +359,12 @@ fn page(
     if rest.peek().is_some() {
         body[token] = last.into();
     }
-    Ok(Reply::json(200, &body))
+    Reply::json(200, &body)
 }
 
 // ---- REST APIs ----
 
-fn resources(state: &State, request: &Request<'_>, at: &str) -> Told<Reply> {
+fn resources(state: &State, request: &Request<'_>, at: &str) -> Reply {
     let embed = request.asks("embed") == Some("methods");
     let mut items = state.list(at);
     for (own, item) in &mut items {
@@ -488,15 +488,11 @@ fn deployment(state: &mut State, request: &Request<'_>, list: &str) -> Told<Valu
     state.objects.insert(format!("{list}/{id}/snapshot"), snapshot.into());
     if let Some(stage) = stage.as_ref().and_then(Value::as_str) {
         let at = format!("{api}/stages/{stage}");
-        match state.objects.get_mut(&at) {
-            Some(found) => found["deploymentId"] = id.into(),
-            None => {
-                let new = Map::from_iter([
-                    ("stageName".to_owned(), json!(stage)),
-                    ("deploymentId".to_owned(), json!(id)),
-                ]);
-                create(state, request, &format!("{api}/stages"), new)?;
-            }
+        if let Some(found) = state.objects.get_mut(&at) {
+            found["deploymentId"] = id.into();
+        } else {
+            let new = members(&json!({ "stageName": stage, "deploymentId": id }));
+            create(state, request, &format!("{api}/stages"), new)?;
         }
     }
     Ok(made)

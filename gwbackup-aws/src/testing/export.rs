@@ -1,4 +1,4 @@
-//! What a stage serves, as OpenAPI 3 with the service's extensions.
+//! What a stage serves, as `OpenAPI` 3 with the service's extensions.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! An OpenAPI 3 document becomes the working copy of an API.
+//! An `OpenAPI` 3 document becomes the working copy of an API.
 
 use std::collections::BTreeMap;
 

@@ -125,7 +125,9 @@ fn strip(value: &mut Value, at: &str, names: &BTreeMap<String, String>) {
             members.values_mut().for_each(|value| strip(value, at, names));
         }
         Value::Array(items) => {
-            items.iter_mut().for_each(|value| strip(value, at, names));
+            for item in items.iter_mut() {
+                strip(item, at, names);
+            }
             items.sort_by_key(ToString::to_string);
         }
         // A schema's text is the same in any layout.
