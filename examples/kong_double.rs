@@ -21,6 +21,9 @@ struct Options {
     /// The port; 0 lets the system choose.
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// A port for its proxy; 0 lets the system choose. Its URL is the second line of output.
+    #[arg(long)]
+    proxy_port: Option<u16>,
     /// A declarative file, or a state as JSON: {"services": [...], ...}.
     #[arg(long, value_name = "FILE")]
     load: Option<PathBuf>,
@@ -71,6 +74,10 @@ async fn main() -> anyhow::Result<()> {
         .page_delay(Duration::from_millis(options.page_delay))
         .write_delay(Duration::from_millis(options.write_delay));
     let builder = if options.db_less { builder.db_less() } else { builder };
+    let builder = match options.proxy_port {
+        Some(port) => builder.proxy(port),
+        None => builder,
+    };
     let kong = builder.start().await?;
     if let Some(path) = options.load {
         kong.load(&std::fs::read_to_string(path)?)?;
@@ -79,5 +86,8 @@ async fn main() -> anyhow::Result<()> {
         kong.generate(sizes)?;
     }
     println!("{}", kong.url());
+    if let Some(proxy) = kong.proxy_url() {
+        println!("{proxy}");
+    }
     std::future::pending().await
 }

@@ -40,6 +40,7 @@
 //! |---|---|
 //! | `aws` | AWS API Gateway, REST, HTTP and WebSocket APIs of one region: `aws:` |
 //! | `kong` | Kong Gateway: its Admin API, `kong+http:` and `kong+https:` (to read); declarative files, `kong-file:` |
+//! | `http` | probes of a data plane by HTTP; `kong` switches it on |
 //! | `testing` | a gateway in memory, a manual clock, fault injection, conformance suites |
 //!
 //! None is on by default. The core is re-exported whole: a program needs this crate alone.

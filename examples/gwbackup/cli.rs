@@ -8,6 +8,7 @@ use gwbackup::backup::BackupType;
 use gwbackup::clock::Timestamp;
 use gwbackup::crypt::Suite;
 use gwbackup::plan::{Existing, Selector};
+use gwbackup::policy::Span;
 use gwbackup::source::Purpose;
 use gwbackup::verify::Depth;
 use uuid::Uuid;
@@ -69,6 +70,9 @@ pub(crate) struct Global {
     /// Why, for the audit log
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+    /// What vouches for who acts, such as auth=mfa; repeat for more (in the environment: one per line)
+    #[arg(long, global = true, value_name = "K=V", env = "GWBACKUP_CLAIM")]
+    pub(crate) claim: Vec<String>,
     /// Consent to what would be asked before a gateway is written; needed without a terminal
     #[arg(long, global = true)]
     pub(crate) yes: bool,
@@ -145,6 +149,22 @@ pub(crate) enum Command {
     Resume(Run),
     /// Turn a run round: the gateway goes back to what it was
     Rollback(Run),
+    /// Approve a stored plan, for the log: exactly this plan may be carried out by somebody else
+    Approve {
+        /// The plan, as `plan --out FILE` wrote it
+        plan: PathBuf,
+    },
+    /// Rehearse a restore: of the newest backup or one by lot, onto a scratch gateway; compare,
+    /// probe, take it away again
+    Drill(Drill),
+    /// The checklist of a backup or of a restore, from what the log tells
+    Runbook {
+        /// A run's id, or a backup: id, name, `latest`, `latest:APP/ENV` or `@TIME`
+        what: String,
+        /// Write it to this new file: JSON for `.json`, one page for `.html`, else Markdown
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Try every right that an operation will need, without side effect
     Preflight {
         /// URL, path, or name from the configuration
@@ -302,16 +322,18 @@ pub(crate) struct PlanArgs {
     pub(crate) onto: String,
     #[command(flatten)]
     pub(crate) options: PlanOptions,
-    /// Write the plan to this new file
+    /// Write the plan to this new file: one page for `.html`, Markdown for `.md`, else JSON, which
+    /// `restore --plan` takes
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanOptions {
-    /// What happens to what exists and differs: update, skip, replace, adopt or fail
-    #[arg(long, value_name = "POLICY", default_value = "update", value_parser = existing)]
-    pub(crate) policy: Existing,
+    /// What happens to what exists and differs: update (the default), skip, replace, adopt or fail;
+    /// KIND=POLICY for one kind; repeat for more
+    #[arg(long, value_name = "POLICY", value_parser = policy)]
+    pub(crate) policy: Vec<(Option<String>, Existing)>,
     /// Delete what the backup does not know
     #[arg(long)]
     pub(crate) prune: bool,
@@ -321,9 +343,13 @@ pub(crate) struct PlanOptions {
     /// Only these, and what they need: KIND, KIND/ID-OR-NAME or tag:NAME; repeat for more
     #[arg(long, value_name = "SELECTOR")]
     pub(crate) only: Vec<Selector>,
-    /// Which resource of the gateway is which of the backup (TOML)
+    /// What things and texts of the backup are called in the gateway: `[[id]]`, `[[exact]]` and
+    /// `[[token]]` (TOML)
     #[arg(long, value_name = "FILE")]
     pub(crate) map: Option<PathBuf>,
+    /// Secrets that the backup does not hold, or that shall be others (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secrets: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -346,10 +372,12 @@ pub(crate) struct Restore {
     pub(crate) options: PlanOptions,
     #[command(flatten)]
     pub(crate) consent: Consent,
+    #[command(flatten)]
+    pub(crate) probes: Probes,
     /// Write the ids that the restore made, as a mapping
     #[arg(long, value_name = "FILE")]
     pub(crate) map_out: Option<PathBuf>,
-    /// Write the go-live report: JSON for `.json`, else Markdown
+    /// Write the go-live report: JSON for `.json`, one page for `.html`, else Markdown
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 }
@@ -362,6 +390,72 @@ pub(crate) struct Consent {
     /// Destroy values that no roll back could bring back
     #[arg(long)]
     pub(crate) accept_loss: bool,
+    /// Restore though the policy demands a drill of the backup, and none has passed
+    #[arg(long)]
+    pub(crate) accept_undrilled: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Probes")]
+pub(crate) struct Probes {
+    /// Probe the gateway's behaviour at its data plane, `http://HOST:PORT` or `https://HOST:PORT`;
+    /// repeat for both. What is probed follows from the backup
+    #[arg(long, value_name = "URL")]
+    pub(crate) probe: Vec<url::Url>,
+    /// Probes and loads of your own besides (TOML, or JSON for `.json`)
+    #[arg(long, value_name = "FILE", requires = "probe")]
+    pub(crate) scenario: Option<PathBuf>,
+    /// Probe what this backup promises instead of the one that is restored
+    #[arg(long, value_name = "BACKUP", requires = "probe")]
+    pub(crate) probes_of: Option<String>,
+    /// Also what may disturb others: uses up limits, calls by methods that write
+    #[arg(long, requires = "probe")]
+    pub(crate) intrusive: bool,
+    /// How long a failure may be one that passes
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span)]
+    pub(crate) probe_patience: Span,
+    /// The address by which the gateway knows this machine
+    #[arg(long, value_name = "IP", requires = "probe")]
+    pub(crate) probe_address: Option<std::net::IpAddr>,
+    /// PEM file of authorities to trust at the data plane
+    #[arg(long, value_name = "FILE", requires = "probe")]
+    pub(crate) probe_ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gwbackup drill --onto kong+http://127.0.0.1:9001 --probe http://127.0.0.1:9000
+  gwbackup drill --random --seed 7 --window 30d --gateway shop/prod --onto scratch.yml --yes")]
+pub(crate) struct Drill {
+    /// The scratch gateway: URL, path, or name from the configuration
+    #[arg(long, value_name = "GATEWAY")]
+    pub(crate) onto: String,
+    /// One by lot instead of the newest
+    #[arg(long)]
+    pub(crate) random: bool,
+    /// The lot: the same seed chooses the same backup among the same; default: by the time
+    #[arg(long, value_name = "N", requires = "random")]
+    pub(crate) seed: Option<u64>,
+    /// How old a backup may be that takes part
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = span)]
+    pub(crate) window: Span,
+    /// Only backups of this application and environment
+    #[arg(long, value_name = "APP/ENV", value_parser = app_env)]
+    pub(crate) gateway: Option<(String, String)>,
+    /// The gateway may hold something: what is in the way is changed, and changed back
+    #[arg(long)]
+    pub(crate) onto_occupied: bool,
+    /// Leave what was restored
+    #[arg(long)]
+    pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) probes: Probes,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+    /// Write the report: JSON for `.json`, one page for `.html`, else Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -395,6 +489,15 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("a tag is NAME=VALUE".to_owned()),
     }
+}
+
+fn app_env(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('/').map(|(app, env)| (app.to_owned(), env.to_owned()));
+    parts.ok_or_else(|| "a gateway is named APP/ENV".to_owned())
+}
+
+fn span(text: &str) -> Result<Span, String> {
+    text.parse().map_err(|_| "this is no length of time; write 90s, 15m, 24h or 30d".to_owned())
 }
 
 fn run_id(text: &str) -> Result<Uuid, String> {
@@ -440,6 +543,13 @@ fn depth(text: &str) -> Result<Depth, String> {
 
 fn purpose(text: &str) -> Result<Purpose, String> {
     choice(text, &[("backup", Purpose::Backup), ("restore", Purpose::Restore)])
+}
+
+fn policy(text: &str) -> Result<(Option<String>, Existing), String> {
+    match text.split_once('=') {
+        Some((kind, policy)) => Ok((Some(kind.to_owned()), existing(policy)?)),
+        None => Ok((None, existing(text)?)),
+    }
 }
 
 fn existing(text: &str) -> Result<Existing, String> {

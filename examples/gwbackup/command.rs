@@ -1,6 +1,7 @@
 //! The commands. Each is one or two calls of the library.
 
 mod make;
+mod prove;
 mod read;
 pub(crate) mod restore;
 
@@ -38,6 +39,9 @@ pub(crate) async fn run(
         Command::Restore(arguments) => restore::restore(&session, arguments).await,
         Command::Resume(arguments) => restore::carry_on(&session, arguments, false).await,
         Command::Rollback(arguments) => restore::carry_on(&session, arguments, true).await,
+        Command::Approve { plan } => restore::approve(&session, &plan).await,
+        Command::Drill(arguments) => prove::drill(&session, arguments).await,
+        Command::Runbook { what, out } => prove::runbook(&session, &what, out).await,
         Command::Preflight { gateway, purpose } => {
             read::preflight(&session, &gateway, purpose).await
         }

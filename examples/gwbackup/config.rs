@@ -5,12 +5,14 @@ use std::path::Path;
 
 use gwbackup::catalog::RepositoryId;
 use gwbackup::connect::{CopySpec, Settings};
+use gwbackup::mapping::Mapping;
 use gwbackup::model::Key;
 use gwbackup::policy::Policy;
-use gwbackup::restore::Plan;
+use gwbackup::probe::Scenario;
+use gwbackup::restore::{FourEyes, Plan};
 use gwbackup::{Error, Result};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
@@ -28,6 +30,23 @@ pub(crate) struct Config {
     pub(crate) gateway: BTreeMap<String, GatewayEntry>,
     #[serde(default)]
     pub(crate) policy: Policy,
+    pub(crate) approval: Option<ApprovalEntry>,
+}
+
+/// Which environments want a second person, and what must vouch for each.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApprovalEntry {
+    environments: Vec<String>,
+    #[serde(default)]
+    claims: BTreeMap<String, Vec<String>>,
+}
+
+impl ApprovalEntry {
+    pub(crate) fn four_eyes(&self) -> FourEyes {
+        let four_eyes = FourEyes::new(self.environments.clone());
+        self.claims.iter().fold(four_eyes, |eyes, (name, values)| eyes.claim(name, values.clone()))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,55 +137,30 @@ impl Config {
     }
 }
 
-/// Which resource of the gateway is which of the backup.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Mapping {
-    #[serde(default)]
-    id: Vec<Identity>,
-    #[serde(default, skip_serializing)]
-    exact: Vec<toml::Value>,
-    #[serde(default, skip_serializing)]
-    token: Vec<toml::Value>,
+/// What things and texts of the backup are called in the gateway.
+pub(crate) fn read_mapping(path: &Path) -> Result<Mapping> {
+    toml(path)
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Identity {
-    kind: String,
-    from: String,
-    to: String,
+/// The text of a mapping file with these identities.
+pub(crate) fn mapping_text<'a>(pairs: impl IntoIterator<Item = (&'a Key, &'a Key)>) -> String {
+    // A quoted JSON string is a TOML string, too.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let entry = |(from, to): (&Key, &Key)| {
+        let [kind, from, to] = [from.kind.as_str(), from.id.as_str(), to.id.as_str()].map(quoted);
+        format!("[[id]]\nkind = {kind}\nfrom = {from}\nto = {to}\n")
+    };
+    pairs.into_iter().map(entry).collect()
 }
 
-impl Mapping {
-    pub(crate) fn read(path: &Path) -> Result<BTreeMap<Key, Key>> {
-        let map: Self = toml(path)?;
-        if !map.exact.is_empty() || !map.token.is_empty() {
-            return Err(Error::invalid(
-                "`[[exact]]` and `[[token]]` are not supported by this version",
-            )
-            .on(path.display())
-            .help("use `[[id]]` alone, or change the values in the gateway afterwards"));
-        }
-        let key = |kind: &str, id: &str| format!("{kind}/{id}").parse::<Key>();
-        map.id.iter().map(|i| Ok((key(&i.kind, &i.from)?, key(&i.kind, &i.to)?))).collect()
+/// Probes and loads that the user wrote down.
+pub(crate) fn scenario(path: &Path) -> Result<Scenario> {
+    if path.extension().is_none_or(|ending| ending != "json") {
+        return toml(path);
     }
-
-    /// The text of a mapping file.
-    pub(crate) fn text<'a>(pairs: impl IntoIterator<Item = (&'a Key, &'a Key)>) -> String {
-        // A quoted JSON string is a TOML string, too.
-        let quoted = |text: &str| serde_json::Value::from(text).to_string();
-        let entry = |(from, to): (&Key, &Key)| {
-            let (kind, from, to) = (from.kind.as_str(), from.id.as_str(), to.id.as_str());
-            format!(
-                "[[id]]\nkind = {}\nfrom = {}\nto = {}\n",
-                quoted(kind),
-                quoted(from),
-                quoted(to)
-            )
-        };
-        pairs.into_iter().map(entry).collect()
-    }
+    let text = std::fs::read(path).map_err(|e| Error::from(e).on(path.display()))?;
+    serde_json::from_slice(&text)
+        .map_err(|e| Error::invalid(format!("this is no scenario: {e}")).on(path.display()))
 }
 
 /// A plan that was stored.
@@ -184,7 +178,7 @@ fn text(path: &Path) -> Result<String> {
     })
 }
 
-fn toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
+pub(crate) fn toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = text(path)?;
     toml::from_str(&text).map_err(|e| {
         let before = e.span().and_then(|span| text.get(..span.start)).unwrap_or_default();

@@ -14,6 +14,7 @@ mod progress;
 #[cfg(feature = "kong")]
 mod quickstart;
 mod secret;
+mod secrets;
 mod session;
 mod table;
 
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         // From here on an interrupt is a request: nothing has begun yet.
         let _ = futures_util::poll!(&mut first);
         tokio::spawn(interrupts(first, output, cancel.clone()));
-        run(cli, &output, cancel).await
+        Box::pin(run(cli, &output, cancel)).await
     });
     // A question that nobody answered must not hold the end up.
     runtime.shutdown_background();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use gwbackup::backup::{BackupReport, BackupType};
 use gwbackup::clock::Timestamp;
 use gwbackup::crypt::KeyFile;
+use gwbackup::model::{Finding, Verdict};
 use gwbackup::report::{GoLive, RestoreReport};
 use gwbackup::restore::{ApplyOptions, Plan};
 use gwbackup::sink::DirectorySink;
@@ -174,7 +175,9 @@ impl<'a> Tour<'a> {
         let prepared = repository.restore(&backup, target).plan(self.cx).await?;
         self.show(prepared.plan())?;
         self.chapter(7, "The restore");
-        let options = ApplyOptions::default().check(Arc::new(Probe(self.node.clone())));
+        let options = ApplyOptions::default()
+            .check(Arc::new(Probe(self.node.clone())))
+            .check(self.node.probing()?.of(prepared.configuration()));
         let report = prepared.apply(self.cx, &options).await?.report;
         self.tell(format_args!(
             "   {:?}: {} resources written, parents first, several at a time; hashed passwords",
@@ -196,12 +199,22 @@ impl<'a> Tour<'a> {
             compare.different,
             compare.unverifiable
         ));
-        for finding in &report.checks {
+        let own = |finding: &&Finding| finding.subject.starts_with("probe: ");
+        for finding in report.checks.iter().filter(own) {
             self.tell(format_args!(
                 "   {:?}: {}: {}",
                 finding.verdict, finding.subject, finding.detail
             ));
         }
+        let count = |verdict: Verdict| {
+            report.checks.iter().filter(|f| !own(f) && f.verdict == verdict).count()
+        };
+        self.tell(format_args!(
+            "   and through the proxy, by what the backup promises: {} passed, {} failed, {} not run",
+            count(Verdict::Ok),
+            count(Verdict::Failed),
+            count(Verdict::NotRun)
+        ));
         Ok(report)
     }
 
@@ -235,6 +248,8 @@ impl<'a> Tour<'a> {
         let (markdown, machine) = (self.dir.join("report.md"), self.dir.join("report.json"));
         write_new(&markdown, &report.to_markdown())?;
         write_new(&machine, &text)?;
+        let page = self.dir.join("report.html");
+        write_new(&page, &report.to_html())?;
         let took = self.cx.now().duration_since(self.began).as_millis();
         self.tell(format_args!(
             "\nThe tour took {}.{:03} s. Look around:",
@@ -245,7 +260,7 @@ impl<'a> Tour<'a> {
         self.tell(table(
             &["  FILE", "IS"],
             &[
-                vec![format!("  {}", markdown.display()), "the go-live report".into()],
+                vec![format!("  {}", page.display()), "the go-live report; also .md, .json".into()],
                 vec![format!("  {}", here("copy-a")), "one copy; the other is copy-b".into()],
                 vec![format!("  {}", here("keys")), "the key, and the recovery kit".into()],
             ],

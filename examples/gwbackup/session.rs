@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gwbackup::connect::{Connectors, CopySpec, Settings};
 use gwbackup::crypt::KeyProvider;
+use gwbackup::restore::Authorizer;
 use gwbackup::source::Source;
 use gwbackup::target::Target;
 use gwbackup::{Context, Copy, Error, ErrorKind, Repository, Result};
@@ -40,6 +41,12 @@ impl Session {
             .with_observer(Arc::new(Bars::new(output, global.quiet)));
         if let Some(reason) = &global.reason {
             cx = cx.with_reason(reason.as_str());
+        }
+        for claim in lines(&global.claim) {
+            let (name, value) = claim.split_once('=').ok_or_else(|| {
+                Error::invalid("a claim is NAME=VALUE").on(claim).help("write --claim auth=mfa")
+            })?;
+            cx = cx.with_claim(name, value);
         }
         Ok(Self { cx, output, global, config, connectors: gwbackup::connectors() })
     }
@@ -122,6 +129,17 @@ impl Session {
     /// What the configuration says about a gateway of this name.
     pub(crate) fn entry(&self, gateway: &str) -> Option<&GatewayEntry> {
         self.config.gateway.get(gateway)
+    }
+
+    /// Who decides whether a gateway may be written.
+    pub(crate) fn authorizer(&self) -> Option<Arc<dyn Authorizer>> {
+        self.config.approval.as_ref().map(|approval| Arc::new(approval.four_eyes()) as _)
+    }
+
+    /// Which stage the configuration says that a gateway is, by its name or its address.
+    pub(crate) fn environment(&self, gateway: &str) -> Option<String> {
+        let by_address = || self.config.gateway.values().find(|entry| entry.url == gateway);
+        self.entry(gateway).or_else(by_address)?.env.clone()
     }
 
     fn address<'a>(&'a self, gateway: &'a str) -> &'a str {

@@ -60,10 +60,11 @@ impl Quotas {
         }
     }
 
-    /// Waits until a call of this sort may be made.
+    /// Waits until a call of this sort may be made. For the total first: a wait after that for the
+    /// sort would bring two calls of one sort nearer to each other than their quota allows, while
+    /// the total has a burst to spare.
     pub(crate) async fn turn(&self, cx: &Context, sort: Sort) -> Result<()> {
         self.total.turn(cx).await?;
-        // The stricter one last: a call that waits after its turn comes too close to the next.
         if sort.edge {
             self.edge.turn(cx).await
         } else if let Some(pace) = sort.row.and_then(|row| self.sorts.get(row)) {

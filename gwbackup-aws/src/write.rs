@@ -144,7 +144,7 @@ impl<'a> Work<'a> {
     /// `Conflict` unless everything that the step is about is as before or already as after.
     fn check(&self) -> Result<()> {
         for (key, change) in &self.changes {
-            let born = change.action == Action::Create && Self::is_born(key);
+            let born = change.action == Action::Create && is_born(key);
             let live = self.live.get(&self.place(key));
             let is = |state: Option<&Resolved>| match (live, state) {
                 (None, None) => true,
@@ -297,7 +297,7 @@ impl<'a> Work<'a> {
         let fresh = self.wanted_root().is_some_and(|r| self.made.contains_key(&r.resource.key));
         let goes = |key: &&Key| {
             let deleted = self.changes.get(*key).is_some_and(|c| c.action == Action::Delete);
-            !kept.contains(*key) && (deleted || (fresh && Self::is_born(key)))
+            !kept.contains(*key) && (deleted || (fresh && is_born(key)))
         };
         let mut keys: Vec<Key> = self.live.keys().filter(goes).cloned().collect();
         let rank = |key: &Key| Row::of(&key.kind).map_or(0, |row| row.rank);
@@ -315,10 +315,6 @@ impl<'a> Work<'a> {
             Err(error) => self.refuse(key, error),
         }
         Ok(())
-    }
-
-    fn is_born(key: &Key) -> bool {
-        Row::of(&key.kind).is_some_and(|row| row.born.contains(&&*key.id.last()))
     }
 
     // ---- notes and outcomes ----
@@ -417,4 +413,9 @@ impl Work<'_> {
         }
         outcome
     }
+}
+
+/// Whether the service makes it by itself.
+fn is_born(key: &Key) -> bool {
+    Row::of(&key.kind).is_some_and(|row| row.born.contains(&&*key.id.last()))
 }

@@ -24,7 +24,8 @@ use crate::source::BoxStream;
 pub use chain::Problem;
 pub use event::{Detail, Event, EventDraft, EventKind, EventOutcome, Lease, Subject, Vouched};
 pub use fold::{
-    BackupFacts, CatalogState, CopyFacts, CopyResult, Deletion, RecoveryPoint, State, fold,
+    BackupFacts, CatalogState, CopyFacts, CopyResult, Deletion, DrillFacts, DrillVerdict,
+    RecoveryPoint, State, fold,
 };
 pub use ids::{CopyId, RepositoryId};
 pub use local::{FileAnchor, Marks, MemoryAnchor, TrustAnchor};

@@ -1,5 +1,6 @@
 //! What travels through every call.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ pub struct Context {
     cancel: CancellationToken,
     actor: Arc<str>,
     reason: Option<Arc<str>>,
+    claims: Arc<BTreeMap<String, String>>,
 }
 
 impl Default for Context {
@@ -33,6 +35,7 @@ impl Context {
             cancel: CancellationToken::new(),
             actor: "unknown".into(),
             reason: None,
+            claims: Arc::default(),
         }
     }
 
@@ -77,6 +80,14 @@ impl Context {
         self
     }
 
+    /// The same with something that vouches for who acts, such as how they proved who they are; the
+    /// caller answers for its truth.
+    #[must_use]
+    pub fn with_claim(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.claims).insert(name.into(), value.into());
+        self
+    }
+
     /// The clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
@@ -95,6 +106,11 @@ impl Context {
     /// Why.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
+    }
+
+    /// What vouches for who acts.
+    pub fn claims(&self) -> &BTreeMap<String, String> {
+        &self.claims
     }
 
     /// The token that ends this context.

@@ -9,6 +9,7 @@
 //! | [`Resource`](model::Resource), [`Schema`](model::Schema) | one thing of a gateway; the rules of all its kinds, as data |
 //! | [`KeyProvider`](crypt::KeyProvider) | wraps the keys of backups, and lives apart from the copies |
 //! | [`Plan`](restore::Plan), [`RestoreReport`](report::RestoreReport) | what a restore would write; what it did, and whether traffic may go back |
+//! | [`Probe`](probe::Probe), [`DrillReport`](drill::DrillReport) | what shows that a gateway works; what a rehearsal showed |
 //! | [`Gap`](model::Gap), [`Mark`](model::Mark) | what was not captured; a place that is secret or not here |
 //! | [`Context`] | who acts and why, by which clock, heard by whom, until when |
 //!
@@ -50,6 +51,7 @@
 //!
 //! | Feature | Brings |
 //! |---|---|
+//! | `http` | [`probe::HttpCaller`]: probes by HTTP |
 //! | `testing` | a gateway in memory, a manual clock, fault injection, conformance suites for every trait |
 //!
 //! # Where to read on
@@ -67,18 +69,22 @@ pub mod connect;
 pub mod context;
 pub mod crypt;
 pub mod drift;
+pub mod drill;
 pub mod error;
 pub mod jsonl;
+pub mod mapping;
 pub mod model;
 pub mod observe;
 pub mod pace;
 pub mod plan;
 pub mod policy;
 pub mod preflight;
+pub mod probe;
 pub mod report;
 pub mod repository;
 pub mod restore;
 pub mod retry;
+pub mod runbook;
 pub mod sink;
 mod sort;
 pub mod source;

@@ -5,13 +5,16 @@ mod capture;
 mod change;
 mod document;
 mod key;
+mod outside;
 mod place;
 mod resource;
 mod rules;
 pub(crate) mod scan;
 mod schema;
 mod scope;
+mod secret;
 mod snapshot;
+mod text;
 
 pub use capture::{Captured, Cause, Description, Finding, Gap, Limits, Verdict};
 pub use change::{
@@ -24,14 +27,15 @@ pub use place::{Coding, Part, Place};
 pub use resource::{Absence, Attachment, Mark, Reference, Resource, Role, Says, To};
 pub use rules::Rules;
 pub use schema::{
-    HandleSpec, KindSpec, Member, MemberRule, Presence, RefSpec, Replace, Restore, Schema,
-    TextScan, Verbs, Within,
+    HandleSpec, KindSpec, Member, MemberRule, OutsideSpec, Presence, RefSpec, Replace, Restore,
+    Schema, TextScan, Verbs, Within,
 };
 pub use scope::Scope;
+pub use secret::Secret;
 pub use snapshot::{MemorySnapshot, Snapshot};
 
 pub(crate) use canonical::{decode, encode};
-pub(crate) use change::pairs;
-pub(crate) use place::text_of;
 pub(crate) use rules::absent_places;
-pub(crate) use scan::{Matcher, elements, members, push_segment};
+pub(crate) use scan::{Matcher, elements, members, push_segment, segments};
+pub(crate) use secret::{Supplied, secret_places};
+pub(crate) use text::{Unescaped, strings};

@@ -71,19 +71,19 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + seconds).unwrap()
     }
 
-    fn secs(seconds: u64) -> Option<Duration> {
-        Some(Duration::from_secs(seconds))
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
     }
 
     #[test]
     fn a_burst_goes_at_once_and_then_one_at_a_time() {
         let pace = Pace::new(Duration::from_secs(2), 3);
         let waits: Vec<_> = (0..5).map(|_| pace.take(at(0))).collect();
-        assert_eq!(waits, [None, None, None, secs(2), secs(4)]);
+        assert_eq!(waits, [None, None, None, Some(secs(2)), Some(secs(4))]);
         // Whoever comes later waits for those before, and a long pause fills the bucket again.
-        assert_eq!(pace.take(at(1)), secs(5));
+        assert_eq!(pace.take(at(1)), Some(secs(5)));
         let waits: Vec<_> = (0..4).map(|_| pace.take(at(100))).collect();
-        assert_eq!(waits, [None, None, None, secs(2)]);
+        assert_eq!(waits, [None, None, None, Some(secs(2))]);
     }
 
     #[test]
@@ -92,6 +92,6 @@ mod tests {
         let clock = crate::testing::ManualClock::new(at(0));
         let cx = Context::new().with_clock(std::sync::Arc::new(clock));
         pace.hold(&cx, Duration::from_secs(30));
-        assert_eq!((pace.take(at(0)), pace.take(at(0))), (secs(30), secs(31)));
+        assert_eq!((pace.take(at(0)), pace.take(at(0))), (Some(secs(30)), Some(secs(31))));
     }
 }

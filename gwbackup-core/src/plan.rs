@@ -2,12 +2,14 @@
 
 mod arranged;
 mod decide;
+mod dependency;
 mod diff;
 mod index;
 mod join;
 mod matching;
 mod object;
 mod order;
+mod policies;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -19,17 +21,20 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::{Action, Finding, IdMap, Key, Rules, Snapshot, Undo, Verdict};
+use crate::mapping::Mapping;
+use crate::model::{Action, IdMap, Key, Rules, Snapshot, Undo};
 
+pub use dependency::{Dependency, Presence};
 pub use diff::{FieldChange, MASK};
 pub use select::Selector;
 
 pub(crate) use arranged::{Arranged, Early, Room, with_early};
 pub(crate) use decide::{Decided, Links, is_assigned_by_server};
-pub(crate) use diff::{field_changes, secret_pointers};
+pub(crate) use diff::{field_changes, secret_pointers, unseen};
 pub(crate) use index::{Head, Index};
 pub(crate) use join::Join;
 pub(crate) use matching::{Matching, PlannedPlaces, Sides, match_pass, moved_under};
+pub(crate) use policies::Policies;
 pub(crate) use select::{glob, label};
 pub(crate) use translate::{InPlace, Located, Places, Translator};
 
@@ -43,7 +48,8 @@ pub enum Existing {
     Update,
     /// It stays as it is.
     Skip,
-    /// It is deleted and made again.
+    /// It is deleted and made again. Where the vendor changes every member in place, as Kong does,
+    /// it is overwritten as a whole instead: nothing of it is left, and what belongs to it stays.
     Replace,
     /// It is changed in place, and what fits one resource by a name that is not unique is taken for
     /// it.
@@ -57,15 +63,21 @@ pub enum Existing {
 pub struct PlanOptions {
     /// What happens to a resource that exists and differs.
     pub existing: Existing,
+    /// The same for single kinds, by name or alias.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<String, Existing>,
     /// Whether the target's resources that the backup does not know are deleted.
     pub prune: bool,
     /// Most deletions by `prune`, in percent of the target's resources.
     pub prune_limit: u8,
     /// Only these, and what they need. Empty: everything.
     pub only: Vec<Selector>,
-    /// Identities that the user knows: key in the backup, key in the target.
-    #[serde(with = "crate::model::pairs")]
-    pub ids: BTreeMap<Key, Key>,
+    /// What things and texts of the backup are called in the target.
+    #[serde(default, skip_serializing_if = "Mapping::is_empty")]
+    pub mapping: Mapping,
+    /// Whether secrets are supplied: then one that is missing stops the restore.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub supply: bool,
     /// The moment that it is made for, in seconds since 1970: what has ended by itself by then is not
     /// made. By default the present one.
     #[serde(default)]
@@ -77,10 +89,12 @@ impl Default for PlanOptions {
     fn default() -> Self {
         Self {
             existing: Existing::Update,
+            policies: BTreeMap::new(),
             prune: false,
             prune_limit: 20,
             only: Vec::new(),
-            ids: BTreeMap::new(),
+            mapping: Mapping::new(),
+            supply: false,
             at: None,
         }
     }
@@ -219,26 +233,13 @@ pub(crate) fn draft(
     let actual = Arc::new(Index::build(live, rules)?);
     let selected = select::closure(&options.only, rules, backup, &desired)?;
     let sides = Sides { rules, desired: &desired, actual: &actual, backup, live };
-    let matching = match_pass(&sides, &options.ids, kept, options.existing == Existing::Adopt)?;
-    let all =
-        decide::Decider::new(sides, &matching, options, selected.as_ref(), soft_deleted, ours);
+    let policies = Policies::new(options, rules)?;
+    let matching = match_pass(&sides, options.mapping.identities(), kept, &policies)?;
+    let known = decide::Known { selected: selected.as_ref(), soft_deleted, ours };
+    let all = decide::Decider::new(sides, &matching, options, &policies, known);
     let decided = all.run()?;
     let selected = selected.map(|selected| selected.keys).unwrap_or_default();
     Ok(Draft { decided, desired, actual, matching, selected })
-}
-
-impl Draft {
-    /// What a person should look at before the restore.
-    pub(crate) fn findings(&self) -> Vec<Finding> {
-        let outside = self.decided.outside.iter().map(|((class, value), count)| {
-            let detail = format!(
-                "{class}: named by {count} of the resources to write, and outside the gateway: see \
-                 that it exists there"
-            );
-            Finding::new(value, Verdict::Warning, detail)
-        });
-        outside.collect()
-    }
 }
 
 /// One write, for people and scripts.

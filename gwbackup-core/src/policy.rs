@@ -1,10 +1,14 @@
 //! What a repository's owner demands, as pure functions from facts to decisions.
 
+mod objectives;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+
+pub use objectives::{Drills, Objectives, Span};
 
 /// What a policy looks at in a copy; all of it is the owner's word.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub struct CopyFacts {
     pub offsite: bool,
 }
 
-/// What is demanded of the copies of a repository. Nothing, by default.
+/// What is demanded of a repository and of what is done with it. Nothing, by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
@@ -26,6 +30,10 @@ pub struct Policy {
     /// Regions in which copies may lie, with `*` for any text; a copy without a region breaks it.
     /// Empty: anywhere.
     pub regions: Vec<String>,
+    /// How long a recovery may take, and how much may be lost.
+    pub objectives: Objectives,
+    /// How often recoveries are rehearsed.
+    pub drills: Drills,
 }
 
 /// How many copies, media and offsite copies are demanded; written `3-2-1`.
@@ -108,7 +116,7 @@ mod tests {
 
     #[test]
     fn three_two_one_counts_copies_media_and_places() {
-        let policy = Policy { copies: Some(CopyRule::THREE_TWO_ONE), regions: Vec::new() };
+        let policy = Policy { copies: Some(CopyRule::THREE_TWO_ONE), ..Policy::default() };
         let good = [copy("disk", "", false), copy("disk", "", false), copy("s3", "", true)];
         assert!(policy.check(&good).is_ok());
         let one_medium = [copy("disk", "", false), copy("disk", "", false), copy("disk", "", true)];
@@ -121,7 +129,7 @@ mod tests {
 
     #[test]
     fn copies_stay_in_their_regions() {
-        let policy = Policy { copies: None, regions: vec!["eu-*".into()] };
+        let policy = Policy { regions: vec!["eu-*".into()], ..Policy::default() };
         assert!(policy.check(&[copy("s3", "eu-central-1", true)]).is_ok());
         assert!(policy.check(&[copy("s3", "us-east-1", true)]).is_err());
         assert!(policy.check(&[CopyFacts::default()]).is_err());

@@ -1,14 +1,24 @@
-//! The go-live report: what a restore did, and whether traffic may go back.
+//! The go-live report: what a restore did, and whether traffic may go back. Also how it, and every
+//! other document for people, is written.
 
-use std::fmt::Write as _;
+mod go_live;
+mod html;
+mod markdown;
+mod page;
+mod planned;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::clock::{Timestamp, millis, rfc3339};
+use crate::clock::{Timestamp, millis};
 use crate::model::{Finding, Key, Verdict};
 use crate::plan::{Decision, Item, Summary};
-use crate::restore::{About, Comparison, RunReport, RunStatus};
+use crate::policy::Objectives;
+use crate::restore::{About, Comparison, Origin, Phase, RunReport, RunStatus};
+
+pub(crate) use html::html;
+pub(crate) use markdown::markdown;
+pub(crate) use page::{Facts, NOT_MEASURED, Page, Part, Said, Tone, length, time};
 
 /// Whether traffic may go back to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,14 +64,26 @@ pub struct RestoreReport {
     pub source: String,
     /// The gateway that was written.
     pub target: String,
+    /// Where the configuration comes from.
+    pub origin: Origin,
+    /// Why the gateway could be written, where somebody had to be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<String>,
     /// What the plan decided.
     pub summary: Summary,
+    /// What was known beforehand and should be looked at: what is needed outside of the gateway, what
+    /// the target's own dry run found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beforehand: Vec<Finding>,
     /// Resources that the plan left, with the reason.
     pub left: Vec<Item>,
     /// Calls to the target that ended well.
     pub applied: u64,
     /// What reading back found.
     pub compare: Comparison,
+    /// Why the target could not be read back; `compare` is empty then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
     /// What the tests found.
     pub checks: Vec<Finding>,
     /// Why the run turned round, and what could not be undone.
@@ -71,6 +93,12 @@ pub struct RestoreReport {
     pub newcomers: Vec<Key>,
     /// The backup of the target before the run: with it the run can be turned round.
     pub safety: Option<Uuid>,
+    /// What is promised about time.
+    #[serde(default)]
+    pub objectives: Objectives,
+    /// What was done when, in order.
+    #[serde(default)]
+    pub phases: Vec<Phase>,
     /// When it began.
     #[serde(serialize_with = "millis")]
     pub started_at: Timestamp,
@@ -79,9 +107,17 @@ pub struct RestoreReport {
     pub ended_at: Timestamp,
 }
 
+/// What led to a verdict, by weight.
+#[derive(Debug, Default)]
+struct Reasons {
+    bad: Vec<String>,
+    doubtful: Vec<String>,
+    notes: Vec<String>,
+}
+
 impl RestoreReport {
     /// The report of a run.
-    pub(crate) fn new(about: About, run: &RunReport) -> Self {
+    pub(crate) fn new(about: About, run: &RunReport, objectives: Objectives) -> Self {
         let mut report = Self {
             schema: "gwbackup.go-live/1".to_owned(),
             verdict: GoLive::Go,
@@ -92,34 +128,100 @@ impl RestoreReport {
             backup_name: about.backup_name,
             source: about.source,
             target: about.target,
+            origin: about.origin,
             summary: about.summary,
+            beforehand: about.findings,
             left: about.left,
             applied: run.applied,
             compare: run.compare.clone(),
+            unread: run.unread.clone(),
             checks: run.checks.clone(),
+            allowed: run.allowed.clone(),
             failures: run.failures.clone(),
             newcomers: run.newcomers.clone(),
             safety: run.safety,
+            objectives,
+            phases: run.phases.clone(),
             started_at: run.started,
             ended_at: run.ended,
         };
-        report.judge(run.unread.as_deref());
+        let Reasons { bad, doubtful, notes } = report.weigh();
+        report.verdict = match (bad.is_empty(), doubtful.is_empty()) {
+            (false, _) => GoLive::NoGo,
+            (true, false) => GoLive::Conditional,
+            (true, true) => GoLive::Go,
+        };
+        report.reasons = [bad, doubtful, notes].concat();
         report
     }
 
-    /// `unread`: why the target could not be read back.
-    fn judge(&mut self, unread: Option<&str>) {
-        let mut bad = Vec::new();
-        let mut doubtful = Vec::new();
+    /// How long the recovery took, from its first look at the target to the end of its tests.
+    pub fn rto(&self) -> std::time::Duration {
+        length_between(self.started_at, self.ended_at)
+    }
+
+    /// How far back in time the configuration lies that came back.
+    pub fn rpo(&self) -> std::time::Duration {
+        length_between(self.origin.taken_at, self.started_at)
+    }
+
+    fn weigh(&self) -> Reasons {
+        let mut found = Reasons::default();
+        self.weigh_end(&mut found);
+        self.weigh_comparison(&mut found);
+        for finding in &self.checks {
+            let text = format!("{}: {}", finding.subject, finding.detail);
+            match finding.verdict {
+                Verdict::Ok | Verdict::NotRun => {}
+                Verdict::Failed => found.bad.push(text),
+                Verdict::Warning | Verdict::Unknown => found.doubtful.push(text),
+            }
+        }
+        self.weigh_rest(&mut found);
+        for (what, measured, promised) in [
+            ("the recovery took", self.rto(), self.objectives.rto),
+            ("the configuration that came back is older by", self.rpo(), self.objectives.rpo),
+        ] {
+            if let Some(promised) = promised.filter(|promised| measured > promised.duration()) {
+                let measured = length(u64::try_from(measured.as_millis()).unwrap_or(u64::MAX));
+                found.doubtful.push(format!("{what} {measured}, and {promised} are promised"));
+            }
+        }
+        if found.bad.is_empty() && found.doubtful.is_empty() {
+            let compared = self.compare.equal + self.compare.ignorable;
+            let all = if self.summary.skipped == 0 { "all " } else { "" };
+            found.notes.push(format!("{all}{compared} resources are as in the backup"));
+        }
+        if self.summary.skipped > 0 {
+            let count = self.summary.skipped;
+            found.notes.push(format!("{count} resources were left as they are"));
+        }
+        match self.checks.iter().filter(|f| f.verdict == Verdict::NotRun).count() {
+            0 => {}
+            count => found.notes.push(format!("{count} tests were not run, each for its reason")),
+        }
+        found
+    }
+
+    fn weigh_end(&self, found: &mut Reasons) {
         match self.status {
             RunStatus::Success => {}
-            RunStatus::Partial => doubtful.push("some resources could not be restored".to_owned()),
-            RunStatus::RolledBack => bad.push("the restore failed and was rolled back".to_owned()),
-            RunStatus::RollbackIncomplete => {
-                bad.push("the restore failed, and the roll back is incomplete".to_owned());
+            RunStatus::Partial => {
+                found.doubtful.push("some resources could not be restored".to_owned());
             }
-            RunStatus::Cancelled => bad.push("the restore was stopped before its end".to_owned()),
+            RunStatus::RolledBack => {
+                found.bad.push("the restore failed and was rolled back".to_owned());
+            }
+            RunStatus::RollbackIncomplete => {
+                found.bad.push("the restore failed, and the roll back is incomplete".to_owned());
+            }
+            RunStatus::Cancelled => {
+                found.bad.push("the restore was stopped before its end".to_owned());
+            }
         }
+    }
+
+    fn weigh_comparison(&self, found: &mut Reasons) {
         for deviation in self.compare.differences.iter().take(20) {
             let what = match deviation.fields.as_slice() {
                 _ if deviation.missing => "is missing",
@@ -128,20 +230,16 @@ impl RestoreReport {
                 }
                 _ => "differs",
             };
-            bad.push(format!("{}{} {what}", deviation.key, called(deviation.name.as_ref())));
+            found.bad.push(format!("{}{} {what}", deviation.key, called(deviation.name.as_ref())));
         }
         if self.compare.different > 20 {
-            bad.push(format!("and {} more differ", self.compare.different - 20));
+            found.bad.push(format!("and {} more differ", self.compare.different - 20));
         }
-        for finding in &self.checks {
-            let text = format!("{}: {}", finding.subject, finding.detail);
-            match finding.verdict {
-                Verdict::Ok => {}
-                Verdict::Failed => bad.push(text),
-                Verdict::Warning | Verdict::Unknown => doubtful.push(text),
-            }
-        }
-        if let Some(why) = unread {
+    }
+
+    fn weigh_rest(&self, found: &mut Reasons) {
+        let doubtful = &mut found.doubtful;
+        if let Some(why) = &self.unread {
             doubtful
                 .push(format!("the target could not be read back, so nothing is proven: {why}"));
         }
@@ -157,149 +255,23 @@ impl RestoreReport {
                 doubtful.push(format!("{}{}: {why}", item.key, called(item.name.as_ref())));
             }
         }
-        self.verdict = match (bad.is_empty(), doubtful.is_empty()) {
-            (false, _) => GoLive::NoGo,
-            (true, false) => GoLive::Conditional,
-            (true, true) => GoLive::Go,
-        };
-        self.reasons = bad;
-        self.reasons.append(&mut doubtful);
-        if self.reasons.is_empty() {
-            let compared = self.compare.equal + self.compare.ignorable;
-            let all = if self.summary.skipped == 0 { "all " } else { "" };
-            self.reasons.push(format!("{all}{compared} resources are as in the backup"));
-        }
-        if self.summary.skipped > 0 {
-            let count = self.summary.skipped;
-            self.reasons.push(format!("{count} resources were left as they are"));
-        }
     }
 
     /// The report as Markdown.
     pub fn to_markdown(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        let _ = self.write_markdown(&mut text);
-        text
+        markdown(&self.page())
     }
 
-    fn write_markdown(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "# Go-live report: {}\n", self.verdict)?;
-        for reason in &self.reasons {
-            writeln!(out, "- {}", plain(reason))?;
-        }
-        writeln!(out, "\n| | |\n|---|---|")?;
-        let row = |out: &mut String, name: &str, value: &str| {
-            if value.is_empty() { Ok(()) } else { writeln!(out, "| {name} | {} |", plain(value)) }
-        };
-        row(out, "Backup", &self.backup_name)?;
-        row(out, "Backup id", &text_of(self.backup))?;
-        row(out, "Gateway in the backup", &self.source)?;
-        row(out, "Gateway written", &self.target)?;
-        row(out, "Run", &text_of(self.run))?;
-        row(out, "Run ended", &format!("{:?}", self.status))?;
-        row(out, "Safety backup", &text_of(self.safety))?;
-        row(out, "Began", &rfc3339(self.started_at))?;
-        row(out, "Ended", &rfc3339(self.ended_at))?;
-        row(out, "Took", &took(self.started_at, self.ended_at))?;
-        let s = &self.summary;
-        writeln!(out, "\n## Plan\n")?;
-        writeln!(
-            out,
-            "| create | update | replace | delete | unchanged | skipped | cannot restore | foreign |"
-        )?;
-        writeln!(out, "|---:|---:|---:|---:|---:|---:|---:|---:|")?;
-        writeln!(
-            out,
-            "| {} | {} | {} | {} | {} | {} | {} | {} |",
-            s.create + s.undelete,
-            s.update + s.reset,
-            s.replace,
-            s.delete,
-            s.unchanged,
-            s.skipped,
-            s.cannot_restore,
-            s.foreign
-        )?;
-        let c = &self.compare;
-        writeln!(out, "\n## Read back\n")?;
-        writeln!(out, "| equal | ignorable | different | unverifiable |\n|---:|---:|---:|---:|")?;
-        writeln!(out, "| {} | {} | {} | {} |", c.equal, c.ignorable, c.different, c.unverifiable)?;
-        for deviation in &c.differences {
-            let name = called(deviation.name.as_ref());
-            writeln!(out, "\n### {}{}\n", plain(&deviation.key.to_string()), plain(&name))?;
-            if deviation.missing {
-                writeln!(out, "It is missing.")?;
-            }
-            for field in &deviation.fields {
-                let (from, to) = (field.from.as_deref(), field.to.as_deref());
-                let (from, to) = (from.unwrap_or("(absent)"), to.unwrap_or("(absent)"));
-                writeln!(out, "- `{}`: should be `{}`, is `{}`", field.at, code(from), code(to))?;
-            }
-        }
-        if !self.checks.is_empty() {
-            writeln!(out, "\n## Tests\n\n| test | result | |\n|---|---|---|")?;
-            for f in &self.checks {
-                let (subject, detail) = (plain(&f.subject), plain(&f.detail));
-                writeln!(out, "| {subject} | {:?} | {detail} |", f.verdict)?;
-            }
-        }
-        if !self.failures.is_empty() {
-            writeln!(out, "\n## Failures\n")?;
-            for failure in &self.failures {
-                writeln!(out, "- {}", plain(failure))?;
-            }
-        }
-        if !self.left.is_empty() {
-            writeln!(out, "\n## Left\n")?;
-            for item in &self.left {
-                let why = match &item.decision {
-                    Decision::Skipped(why) | Decision::CannotRestore(why) => why.as_str(),
-                    _ => "",
-                };
-                let name = called(item.name.as_ref());
-                writeln!(
-                    out,
-                    "- {}{}: {}",
-                    plain(&item.key.to_string()),
-                    plain(&name),
-                    plain(why)
-                )?;
-            }
-        }
-        Ok(())
+    /// The report as one HTML page that needs nothing else: no script, no request, good to print.
+    pub fn to_html(&self) -> String {
+        html(&self.page())
     }
+}
+
+fn length_between(from: Timestamp, to: Timestamp) -> std::time::Duration {
+    to.duration_since(from).try_into().unwrap_or_default()
 }
 
 fn called(name: Option<&String>) -> String {
     name.map(|name| format!(" ({name})")).unwrap_or_default()
-}
-
-fn text_of(id: Option<Uuid>) -> String {
-    id.map(|id| id.to_string()).unwrap_or_default()
-}
-
-fn took(from: Timestamp, to: Timestamp) -> String {
-    let millis = to.duration_since(from).as_millis();
-    format!("{}.{:03} s", millis / 1000, millis % 1000)
-}
-
-/// Text that Markdown takes as it is.
-fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\r' => out.push(' '),
-            '|' | '*' | '_' | '`' | '<' | '>' | '[' | ']' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            _ => out.push(c),
-        }
-    }
-    out
-}
-
-fn code(text: &str) -> String {
-    text.replace('`', "'").replace('\n', " ")
 }

@@ -1,8 +1,10 @@
 //! The main type: every operation starts here.
 
 mod builder;
+mod drill;
 mod operations;
 mod query;
+mod runbook;
 
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use crate::vault::Vault;
 
 pub use crate::vault::{Copy, Created, Place, Standing};
 pub use builder::{Builder, Existing, New, NewRepositoryBuilder, RepositoryBuilder};
+pub use drill::{DrillBuilder, DrillStanding};
 pub use operations::{
     BackupBuilder, PreparedRestore, RestoreBuilder, RestoreOutcome, VerifyBuilder,
 };

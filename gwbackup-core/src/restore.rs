@@ -5,17 +5,30 @@
 //! have been, is swapped, arranged again and applied.
 
 mod apply;
+mod approval;
 mod compare;
+mod dependencies;
+mod desired;
 mod journal;
+mod phases;
 mod prepare;
+mod probing;
 mod run;
 mod store;
+mod supply;
 mod world;
 
 pub use apply::{ApplyOptions, RunReport};
+pub use approval::{Act, Answer, Approval, Authorizer, FourEyes, Request};
 pub use compare::{Comparison, Deviation};
+pub use dependencies::DependencyProbe;
 pub use journal::RunStatus;
-pub use prepare::Plan;
+pub use phases::Phase;
+pub(crate) use phases::Phases;
+pub use prepare::{Origin, Plan};
+pub use probing::Probing;
+pub use supply::SecretProvider;
 
 pub(crate) use apply::carry_on;
+pub(crate) use approval::approve;
 pub(crate) use prepare::{About, EndFacts, Order, Ready, prepare, resume};

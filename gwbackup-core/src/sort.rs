@@ -17,7 +17,7 @@ const MAX_RUNS: usize = 64;
 
 /// Sorts records by kind and id, bytewise; records of one key stay in the order of their pushes.
 ///
-/// Holds up to its budget in memory. What does not fit lies in unlinked spool files, sealed with a
+/// Holds up to its budget in memory, also while the records come back. What does not fit lies in unlinked spool files, sealed with a
 /// key that exists only in this value. All methods block where they touch a file. Dropping it
 /// leaves nothing.
 #[derive(Debug)]
@@ -134,14 +134,18 @@ impl Sorter {
 
     /// Ends the pushing: everything, in order.
     pub(crate) fn finish(mut self) -> Result<Sorted> {
-        if self.spilled.is_some() {
-            self.spill()?;
-        }
-        let Some(Spilled { seal, runs }) = self.spilled else {
-            let entries = self.take_sorted().into_iter();
-            return Ok(Sorted(Inner::Memory { arena: self.arena.into(), entries }));
-        };
-        Ok(Sorted(Inner::Merge(Merge::new(seal, &runs)?)))
+        let entries = self.take_sorted().into_iter();
+        let mut held = Held { entries, arena: self.arena.into() };
+        Ok(Sorted(match self.spilled {
+            None => Inner::Memory(held),
+            Some(Spilled { seal, runs }) => {
+                let mut merge = Merge::new(seal, &runs)?;
+                if let Some(first) = held.next() {
+                    merge.heap.push(Next { from: Origin::Memory(first, held), age: runs.len() });
+                }
+                Inner::Merge(merge)
+            }
+        }))
     }
 
     /// Everything in the arena, in order.
@@ -228,9 +232,24 @@ impl std::fmt::Debug for Record {
 pub(crate) struct Sorted(Inner);
 
 enum Inner {
-    Memory { arena: Bytes, entries: std::vec::IntoIter<Entry> },
+    Memory(Held),
     Merge(Merge),
     Ended,
+}
+
+/// What lies in memory, sorted.
+struct Held {
+    arena: Bytes,
+    entries: std::vec::IntoIter<Entry>,
+}
+
+impl Iterator for Held {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        let Entry { at, head, .. } = self.entries.next()?;
+        Some(Record { bytes: self.arena.slice(at..at + head.len()), head })
+    }
 }
 
 impl Iterator for Sorted {
@@ -238,10 +257,7 @@ impl Iterator for Sorted {
 
     fn next(&mut self) -> Option<Self::Item> {
         let record = match &mut self.0 {
-            Inner::Memory { arena, entries } => {
-                let Entry { at, head, .. } = entries.next()?;
-                return Some(Ok(Record { bytes: arena.slice(at..at + head.len()), head }));
-            }
+            Inner::Memory(held) => return held.next().map(Ok),
             Inner::Merge(merge) => merge.pop().transpose(),
             Inner::Ended => None,
         };
@@ -255,7 +271,7 @@ impl Iterator for Sorted {
 impl std::fmt::Debug for Sorted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = match &self.0 {
-            Inner::Memory { .. } => "memory",
+            Inner::Memory(_) => "memory",
             Inner::Merge(_) => "merge",
             Inner::Ended => "ended",
         };
@@ -271,8 +287,23 @@ struct Merge {
 
 /// The next record of a run; the heap gives the least key first, and of one key the oldest run.
 struct Next {
-    cursor: Cursor,
+    from: Origin,
     age: usize,
+}
+
+enum Origin {
+    Run(Cursor),
+    /// What was never spilled: its next record, and the rest.
+    Memory(Record, Held),
+}
+
+impl Next {
+    fn key(&self) -> (&[u8], &[u8]) {
+        match &self.from {
+            Origin::Run(cursor) => cursor.key(),
+            Origin::Memory(record, _) => key(&record.bytes, record.head),
+        }
+    }
 }
 
 impl Merge {
@@ -282,7 +313,7 @@ impl Merge {
         for (age, run) in runs.iter().enumerate() {
             let mut cursor = Cursor::new(run);
             if cursor.advance(&seal)? {
-                heap.push(Next { cursor, age });
+                heap.push(Next { from: Origin::Run(cursor), age });
             }
         }
         Ok(Self { seal, heap })
@@ -290,17 +321,26 @@ impl Merge {
 
     fn pop(&mut self) -> Result<Option<Record>> {
         let Some(mut next) = self.heap.peek_mut() else { return Ok(None) };
-        let (head, bytes) = next.cursor.take(&self.seal)?;
-        if !next.cursor.advance(&self.seal)? {
+        let (record, more) = match &mut next.from {
+            Origin::Run(cursor) => {
+                let (head, bytes) = cursor.take(&self.seal)?;
+                (Record { bytes: bytes.into(), head }, cursor.advance(&self.seal)?)
+            }
+            Origin::Memory(record, held) => match held.next() {
+                Some(later) => (std::mem::replace(record, later), true),
+                None => (record.clone(), false),
+            },
+        };
+        if !more {
             PeekMut::pop(next);
         }
-        Ok(Some(Record { bytes: bytes.into(), head }))
+        Ok(Some(record))
     }
 }
 
 impl Ord for Next {
     fn cmp(&self, other: &Self) -> Ordering {
-        other.cursor.key().cmp(&self.cursor.key()).then(other.age.cmp(&self.age))
+        other.key().cmp(&self.key()).then(other.age.cmp(&self.age))
     }
 }
 

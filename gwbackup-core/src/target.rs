@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use crate::context::Context;
 use crate::error::Result;
 use crate::model::{
-    Change, Description, Finding, Group, Key, Resolved, Scope, Side, Step, StepReceipt,
+    Change, Description, Finding, Group, Key, Resolved, Scope, Side, Snapshot, Step, StepReceipt,
 };
+use crate::probe::{Ask, Probe};
 use crate::source::{BoxStream, Source};
 
 /// The gateway before and after a step, in the target's own handles: keys and references are the
@@ -31,6 +32,9 @@ pub trait StepLog: Send + Sync {
     /// secret. The last note comes back in [`Attempt::Again`](crate::model::Attempt::Again).
     async fn checkpoint(&self, note: serde_json::Value) -> Result<()>;
 }
+
+/// Makes probes from a configuration. Pure, but reading the configuration may block.
+pub type Prober = fn(&dyn Snapshot, &Ask) -> Result<Vec<Probe>>;
 
 /// Writes a gateway, one step at a time. Order, retry, journal and roll back are the core's.
 #[async_trait]
@@ -66,6 +70,12 @@ pub trait Target: Source {
         states: &dyn States,
         log: &dyn StepLog,
     ) -> Result<StepReceipt>;
+
+    /// What makes probes from a configuration of this provider: requests to the data plane whose
+    /// answers show that it does what the configuration says. By default it makes none.
+    fn prober(&self) -> Prober {
+        |_, _| Ok(Vec::new())
+    }
 }
 
 /// A test after a restore: routing, authentication, limits, whatever the user adds.

@@ -2,6 +2,7 @@
 //!
 //! Everything that backs up, verifies or restores works on a [`Vault`].
 
+mod confidential;
 mod create;
 mod heal;
 pub(crate) mod keys;
@@ -18,8 +19,10 @@ use crate::catalog::{
 use crate::context::Context;
 use crate::crypt::{DataKey, KeyProvider, Signer, SmallSeal};
 use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Policy;
 use crate::sink::Sink;
 
+pub(crate) use confidential::Confidential;
 pub use create::Created;
 pub(crate) use create::NewRepository;
 pub(crate) use create::stamp;
@@ -173,6 +176,8 @@ pub(crate) struct Vault {
     pub(crate) signer: Arc<dyn Signer>,
     pub(crate) keys: Vec<Arc<dyn KeyProvider>>,
     pub(crate) spool: PathBuf,
+    /// What the owner demands; what concerns the copies was checked at opening.
+    pub(crate) policy: Policy,
     /// Whether something proves that the id is the right one.
     pub(crate) proven: bool,
     /// What people should know, found at opening.

@@ -13,10 +13,13 @@ use std::path::{Path, PathBuf};
 const LEVELS: &[(&str, &[&str])] = &[
     ("ground", &["error", "clock", "observe", "context", "task", "retry", "pace"]),
     ("model", &["model"]),
-    ("seams", &["source", "target", "crypt", "sink", "sort", "whole_file", "jsonl", "connect"]),
-    ("stored form", &["archive", "catalog", "plan", "policy", "vault"]),
+    (
+        "seams",
+        &["source", "probe", "target", "crypt", "sink", "sort", "whole_file", "jsonl", "connect"],
+    ),
+    ("stored form", &["archive", "catalog", "mapping", "plan", "policy", "vault"]),
     ("operations", &["backup", "verify", "restore", "drift", "preflight"]),
-    ("reports", &["report"]),
+    ("reports", &["report", "drill", "runbook"]),
     ("entry", &["repository"]),
 ];
 
@@ -26,6 +29,7 @@ const BESIDE: &str = "testing";
 /// What these must not know, whatever their level: they decide, and neither ask nor act.
 const PURE: &[(&str, &[&str])] = &[
     ("model", &["context", "observe"]),
+    ("mapping", &["context", "observe", "clock", "source", "target", "sink", "archive"]),
     ("plan", &["context", "observe", "clock", "source", "target", "sink", "archive"]),
 ];
 

@@ -152,10 +152,15 @@ async fn fetch(http: &reqwest::Client, url: &str, collection: &str) -> Vec<Bytes
     }
 }
 
-/// All pages of these collections, side by side.
-async fn fetch_all(http: &reqwest::Client, url: &str, collections: &[String]) -> usize {
+/// All pages of these collections, so many lists side by side.
+async fn fetch_all(
+    http: &reqwest::Client,
+    url: &str,
+    collections: &[String],
+    at_once: usize,
+) -> usize {
     let lists = stream::iter(collections).map(|collection| fetch(http, url, collection));
-    lists.buffer_unordered(CONNECTIONS).map(|pages| pages.len()).fold(0, async |a, b| a + b).await
+    lists.buffer_unordered(at_once).map(|pages| pages.len()).fold(0, async |a, b| a + b).await
 }
 
 /// Puts these, in parallel.
@@ -241,10 +246,12 @@ async fn capture() {
             collections.push(path.to_owned());
         }
     }
-    let meter = Meter::start(&mut node);
-    let pages = fetch_all(&http, &node.url, &collections).await;
-    let bare = meter.stop("bare pages", &mut node, pages);
-    println!("source / bare: {:.2}   backup / bare: {:.2}", drained / bare, backup / bare);
+    for (at_once, what) in [(1, "bare, list by list"), (CONNECTIONS, "bare, lists side by side")] {
+        let meter = Meter::start(&mut node);
+        let pages = fetch_all(&http, &node.url, &collections, at_once).await;
+        let bare = meter.stop(what, &mut node, pages);
+        println!("source / bare: {:.2}   backup / bare: {:.2}", drained / bare, backup / bare);
+    }
 }
 
 async fn restore() {

@@ -55,6 +55,7 @@
 mod admin;
 mod file;
 mod node;
+mod probes;
 mod schema;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gwbackup_core::model::{
-    HandleName, HandleSpec, Kind, KindSpec, Member, MemberRule, Part, Presence, RefSpec, Replace,
-    Resource, Restore, Role, Schema, Within,
+    HandleName, HandleSpec, Kind, KindSpec, Member, MemberRule, OutsideSpec, Part, Presence,
+    RefSpec, Replace, Resource, Restore, Role, Schema, Within,
 };
 
 use crate::vault::VaultScan;
@@ -26,8 +26,11 @@ pub(crate) struct Row {
     /// Members that are unique, best first; the first is the one that stands in a URL and by which
     /// other entities of a file may name it.
     pub(crate) unique: &'static [&'static str],
-    /// Members that together are unique: from these Kong makes the id of an entity without one.
+    /// Members that together are unique, in the order in which Kong makes of them the id of an entity
+    /// without one.
     pub(crate) together: &'static [&'static str],
+    /// Kong makes the id of an entity without one as if its unique member stood in `together`.
+    pub(crate) alone: bool,
     /// Members that hold a foreign key.
     pub(crate) foreign: &'static [Foreign],
     secrets: &'static [&'static str],
@@ -69,6 +72,7 @@ const fn row(
         primary: "id",
         unique,
         together: &[],
+        alone: false,
         foreign: &[],
         secrets: &[],
         restore: Restore::Always,
@@ -89,6 +93,7 @@ pub(crate) const ROWS: &[Row] = &[
         ..row("certificate", "certificates", 10, &[])
     },
     Row {
+        alone: true,
         secrets: &["/config/token", "/config/approle_secret_id", "/config/client_secret"],
         ..row("vault", "vaults", 10, &["prefix"])
     },
@@ -126,6 +131,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         path: "basic-auths",
+        alone: true,
         foreign: CONSUMER,
         secrets: &["/password"],
         ..row("basicauth_credential", "basicauth_credentials", 20, &["username"])
@@ -138,6 +144,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         path: "hmac-auths",
+        alone: true,
         foreign: CONSUMER,
         secrets: &["/secret"],
         ..row("hmacauth_credential", "hmacauth_credentials", 20, &["username"])
@@ -156,7 +163,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     // Its name is unique below its upstream alone.
     Row {
-        together: &["target", "upstream"],
+        together: &["upstream", "target"],
         foreign: &[child_of("upstream", "upstream")],
         ..row("target", "targets", 30, &[])
     },
@@ -186,6 +193,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         path: "filter-chains",
+        together: &["route", "service"],
         foreign: &[child_of("route", "route"), child_of("service", "service")],
         ..row("filter_chain", "filter_chains", 40, &["name"])
     },
@@ -345,7 +353,9 @@ impl Row {
                 .map(|member| unique(member, vec![format!("/{member}")])),
         );
         if !self.together.is_empty() {
-            let at = self.together.iter().map(|member| {
+            // A group of consumers is a scope as well, where the edition has them.
+            let group = Some(&"consumer_group").filter(|_| self.kind == "plugin");
+            let at = self.together.iter().chain(group).map(|member| {
                 let foreign = self.foreign.iter().any(|foreign| foreign.member == *member);
                 if foreign { format!("/{member}/id") } else { format!("/{member}") }
             });
@@ -377,6 +387,12 @@ impl Row {
             "key" => spec.members.extend(null("/pem/*")),
             _ => {}
         }
+        spec.outside = match self.kind {
+            "service" => vec![OutsideSpec::at("host", "/host")],
+            "target" => vec![OutsideSpec::at("host", "/target")],
+            "plugin" => vec![OutsideSpec::at("redis", "/config/redis/host")],
+            _ => Vec::new(),
+        };
         for Hash { at, salt, .. } in HASHED.iter().filter(|hash| hash.kind == self.kind) {
             let by = salt.map(str::to_owned);
             spec.members.extend(by.map(|by| rule(at, Member::Salted { by })));

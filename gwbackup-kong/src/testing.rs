@@ -28,6 +28,7 @@ mod list;
 mod node;
 mod pattern;
 mod pem;
+mod proxy;
 mod reply;
 mod schema;
 mod secret;
@@ -55,7 +56,7 @@ pub use server::{Call, Traffic};
 use faults::Trouble;
 use node::{Mode, Node};
 use reply::Body;
-use server::Shared;
+use server::{Door, Shared};
 
 /// A node with an Admin API on a port of the loopback. It needs a tokio runtime, and stops when it
 /// is dropped. Each double makes ids and secrets of its own.
@@ -63,6 +64,7 @@ use server::Shared;
 pub struct KongDouble {
     shared: Arc<Shared>,
     address: SocketAddr,
+    proxy: Option<SocketAddr>,
 }
 
 /// What a double is started with.
@@ -75,6 +77,7 @@ pub struct KongDoubleBuilder {
     workspaces: Vec<String>,
     seed: Option<u64>,
     port: u16,
+    proxy: Option<u16>,
     body_limit: usize,
     trouble: Trouble,
 }
@@ -119,6 +122,16 @@ impl KongDoubleBuilder {
         self
     }
 
+    /// Opens a proxy on this port too (0: the system chooses), in clear. It goes by the node's routes and by
+    /// its plugins key-auth, basic-auth, jwt and hmac-auth (HMAC of SHA-2), acl, ip-restriction, cors,
+    /// rate-limiting, request-size-limiting, proxy-cache, correlation-id and request-termination,
+    /// as Kong's documentation describes them; others do nothing, and what lies behind always
+    /// answers. Not judged by recordings of a real proxy.
+    pub fn proxy(mut self, port: u16) -> Self {
+        self.proxy = Some(port);
+        self
+    }
+
     /// The longest body that is not refused with 413; 10 MiB by default, as with Kong.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
@@ -145,8 +158,12 @@ impl KongDoubleBuilder {
         let empty = |name| (name, store::Store::new(&node.schemas));
         node.workspaces = self.workspaces.into_iter().map(empty).collect();
         let shared = Arc::new(Shared::new(node, self.trouble, self.body_limit));
-        let address = server::serve(&shared, self.port).await?;
-        Ok(KongDouble { shared, address })
+        let address = server::serve(&shared, self.port, Door::Admin).await?;
+        let proxy = match self.proxy {
+            Some(port) => Some(server::serve(&shared, port, Door::Proxy).await?),
+            None => None,
+        };
+        Ok(KongDouble { shared, address, proxy })
     }
 }
 
@@ -160,6 +177,7 @@ impl KongDouble {
             workspaces: Vec::new(),
             seed: None,
             port: 0,
+            proxy: None,
             body_limit: 10 << 20,
             trouble: Trouble::default(),
         }
@@ -173,6 +191,11 @@ impl KongDouble {
     /// Its address, as `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The address of its proxy, as `http://127.0.0.1:PORT`, if it has one.
+    pub fn proxy_url(&self) -> Option<String> {
+        self.proxy.map(|address| format!("http://{address}"))
     }
 
     /// Makes a request without the network, and without leaving a trace in the log: a test's own

@@ -268,12 +268,12 @@ widgets:
         hit
     };
     let id = |kind: &str, name: &str| one(kind, name).key.id.as_str().to_owned();
-    // Version 5 of the name in the entity's name space, which Kong documents nowhere but always
-    // derives alike; computed with Python's uuid module.
+    // Version 5 of the name, or of all that is unique, in the entity's name space, which Kong
+    // documents nowhere but always derives alike; computed with Python's uuid module.
     assert_eq!(id("service", "s"), "b268827a-8f7f-551f-8769-e6bceb2f3ec6");
-    assert_eq!(id("plugin", ""), "e5adec61-5097-531c-a038-d9beb3722041");
-    assert_eq!(id("target", ""), "3050f055-8d6c-524c-a04c-365a0390bc2c");
-    assert_eq!(id("acl", ""), "24a90133-a7be-5498-b0b6-4b3f207955f0");
+    assert_eq!(id("plugin", ""), "7fb65597-f0ac-581f-967a-e1413399f0ae");
+    assert_eq!(id("target", ""), "886287b8-ac7c-589a-bdf3-531d32428254");
+    assert_eq!(id("acl", ""), "be48e645-515d-5215-bbb5-ee11d4ccf980");
     for route in ["r", "loose", "looser"] {
         let service = one("route", route).document.text("/service/id").unwrap().into_owned();
         assert_eq!(service, id("service", "s"), "{route}");
@@ -293,6 +293,39 @@ widgets:
         again.values().map(|r| &r.document).collect::<Vec<_>>(),
         found.values().map(|r| &r.document).collect::<Vec<_>>()
     );
+}
+
+/// A file without ids that a node loaded, and the ids that it gave.
+#[test]
+fn absent_ids_are_those_that_a_node_gave() {
+    let calls: Value = serde_json::from_str(&fixture("recordings/13-dbless.json")).unwrap();
+    let is_load = |call: &&Value| {
+        let (request, response) = (&call["request"], &call["response"]);
+        request["method"] == "POST"
+            && request["body"]["_format_version"].is_string()
+            && response["status"] == 201
+    };
+    let call = calls.as_array().unwrap().iter().find(is_load).unwrap();
+    let found = read(KongFile::Json, &call["request"]["body"].to_string()).unwrap();
+    let loaded = call["response"]["body"].as_object().unwrap();
+    let mut checked = 0;
+    for (kind, list) in [
+        ("consumer", "consumers"),
+        ("service", "services"),
+        ("route", "routes"),
+        ("basicauth_credential", "basicauth_credentials"),
+        ("plugin", "plugins"),
+    ] {
+        let own = found.keys().filter(|key| key.kind.as_str() == kind);
+        let own: Vec<&str> = own.map(|key| key.id.as_str()).collect();
+        let given: Vec<&str> = loaded[list].as_object().unwrap().keys().map(|id| &**id).collect();
+        assert_eq!(own, given, "{kind}");
+        checked += given.len();
+    }
+    // The node makes up the id of a key at each load.
+    let all: usize = loaded.values().map(|list| list.as_object().unwrap().len()).sum();
+    assert_eq!(all, checked + 1);
+    assert_eq!(checked + 2, found.len(), "and the file's own members");
 }
 
 #[test]

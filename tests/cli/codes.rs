@@ -144,18 +144,6 @@ fn an_outdated_plan_is_15() {
     world.run(&["restore", "--plan", "broken.json", "--yes", "--json"]).fails(64, "no plan");
 }
 
-#[test]
-fn rules_of_a_mapping_that_are_not_known_yet_are_64() {
-    let world = World::with_backup();
-    for rule in ["exact", "token"] {
-        let text = format!("[[{rule}]]\nfrom = \"a\"\nto = \"b\"\n");
-        std::fs::write(world.path("map.toml"), text).unwrap();
-        world
-            .run(&["plan", "latest", "--onto", "n.yml", "--map", "map.toml", "--json"])
-            .fails(64, "not supported");
-    }
-}
-
 /// A restore that replaced the large file by a small one, whose roll back finds a full disk.
 #[cfg(target_os = "linux")]
 #[test]

@@ -15,6 +15,7 @@ mod damage;
 #[cfg(unix)]
 mod interrupt;
 mod kong;
+mod moving;
 mod options;
 #[path = "../../gwbackup-kong/tests/support/peers.rs"]
 mod peers;

@@ -37,6 +37,9 @@ fn a_gateway_is_lost_and_comes_back() {
         .ends(0)
         .json();
     assert_eq!(plan["steps"].as_array().unwrap().len(), 104);
+    world.run(&["plan", first, "--onto", "kong.yml", "--out", "plan.html"]).ends(0);
+    let page = std::fs::read_to_string(world.path("plan.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("104. create"), "{page}");
     assert!(!world.path("kong.yml").exists());
     let done = world
         .run(&[
@@ -46,15 +49,15 @@ fn a_gateway_is_lost_and_comes_back() {
             "--yes",
             "--json",
             "--report",
-            "report.md",
+            "report.html",
             "--map-out",
             "map.toml",
         ])
         .ends(0)
         .json();
     assert_eq!((&done["status"], &done["compare"]["different"]), (&"Success".into(), &0.into()));
-    let report = std::fs::read_to_string(world.path("report.md")).unwrap();
-    assert!(report.contains("Go-live report: Go"), "{report}");
+    let report = std::fs::read_to_string(world.path("report.html")).unwrap();
+    assert!(report.contains("<title>Go-live report: Go</title>"), "{report}");
     let again = world.run(&["plan", first, "--onto", "kong.yml", "--json"]).ends(0).json();
     assert_eq!(again["steps"], serde_json::json!([]));
     // What came back, held against the original by the library's other way: export and drift.

@@ -1,18 +1,21 @@
 //! `plan`, `restore`, `resume` and `rollback`.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use gwbackup::model::Key;
+use gwbackup::mapping::RuleKind;
+use gwbackup::model::{Key, Undo};
 use gwbackup::plan::{Decision, FieldChange, Item, Summary};
-use gwbackup::repository::{PreparedRestore, RestoreOutcome};
+use gwbackup::repository::{PreparedRestore, RestoreBuilder, RestoreOutcome};
 use gwbackup::restore::{ApplyOptions, Plan};
 use gwbackup::target::Target;
 use gwbackup::{Error, ErrorKind, Repository, Result};
 use serde_json::{Value, json};
 
 use crate::cli::{Consent, PlanArgs, PlanOptions, Restore, Run};
-use crate::config::{Mapping, read_plan};
+use crate::config::{mapping_text, read_mapping, read_plan};
 use crate::output::{DIFFERENCES, Outcome, run_code};
+use crate::secrets::SecretsFile;
 use crate::session::{Session, new_file, write_new};
 use crate::table::table;
 
@@ -23,7 +26,12 @@ pub(crate) async fn plan(session: &Session, arguments: PlanArgs) -> Result<Outco
         prepare(session, &repository, &arguments.backup, target, &arguments.options).await?;
     let plan = prepared.plan();
     if let Some(path) = &arguments.out {
-        write_new(path, &format!("{}\n", json(plan)?))?;
+        let text = match (Form::of(path), path.extension()) {
+            (Form::Html, _) => plan.to_html(),
+            (_, Some(ending)) if ending == "md" => plan.to_markdown(),
+            _ => format!("{}\n", json(plan)?),
+        };
+        write_new(path, &text)?;
     }
     let differ = session.global.detailed_exitcode && !plan.is_empty();
     Ok(Outcome::new(plan, describe(plan))?.with_code(if differ { DIFFERENCES } else { 0 }))
@@ -37,17 +45,33 @@ async fn prepare(
     options: &PlanOptions,
 ) -> Result<PreparedRestore> {
     let backup = repository.find(&session.cx, backup).await?;
-    let mut restore = repository
-        .restore(&backup, target)
-        .existing(options.policy)
-        .only(options.only.iter().cloned());
+    let mut restore = repository.restore(&backup, target).only(options.only.iter().cloned());
+    for (kind, policy) in &options.policy {
+        restore = match kind {
+            Some(kind) => restore.existing_of(kind, *policy),
+            None => restore.existing(*policy),
+        };
+    }
     if options.prune {
         restore = restore.prune(options.prune_limit);
     }
     if let Some(map) = &options.map {
-        restore = restore.identities(Mapping::read(map)?);
+        restore = restore.mapping(read_mapping(map)?);
     }
-    restore.plan(&session.cx).await
+    planned(session, restore, options.secrets.as_deref()).await
+}
+
+/// Plans with the secrets of a file; one that nothing asked for is an error.
+async fn planned(
+    session: &Session,
+    restore: RestoreBuilder,
+    secrets: Option<&Path>,
+) -> Result<PreparedRestore> {
+    let Some(path) = secrets else { return restore.plan(&session.cx).await };
+    let file = Arc::new(SecretsFile::read(path)?);
+    let prepared = restore.secrets(Arc::clone(&file) as _).plan(&session.cx).await?;
+    file.all_used()?;
+    Ok(prepared)
 }
 
 /// Makes a stored plan again. Refuses when it would do something else by now.
@@ -56,11 +80,17 @@ async fn again(
     repository: &Repository,
     stored: &Plan,
     onto: Option<&str>,
+    secrets: Option<&Path>,
 ) -> Result<PreparedRestore> {
     let target = session.target(onto.unwrap_or(&stored.target)).await?;
     let backup = repository.find(&session.cx, &stored.backup.to_string()).await?;
     let options = stored.options.clone();
-    let prepared = repository.restore(&backup, target).options(options).plan(&session.cx).await?;
+    if secrets.is_none() && !stored.supplied.is_empty() {
+        return Err(Error::invalid("the plan was made with secrets, which it does not hold")
+            .help("give the file again with --secrets"));
+    }
+    let restore = repository.restore(&backup, target).options(options);
+    let prepared = planned(session, restore, secrets).await?;
     if prepared.plan().agrees_with(stored) {
         return Ok(prepared);
     }
@@ -73,7 +103,8 @@ pub(crate) async fn restore(session: &Session, arguments: Restore) -> Result<Out
     let repository = session.repository().await?;
     let prepared = match (&arguments.plan, &arguments.backup, &arguments.onto) {
         (Some(path), _, onto) => {
-            again(session, &repository, &read_plan(path)?, onto.as_deref()).await?
+            let secrets = arguments.options.secrets.as_deref();
+            again(session, &repository, &read_plan(path)?, onto.as_deref(), secrets).await?
         }
         (None, Some(backup), Some(onto)) => {
             let target = session.target(onto).await?;
@@ -95,14 +126,22 @@ pub(crate) async fn restore(session: &Session, arguments: Restore) -> Result<Out
     // Files that cannot be made are known before the gateway is written.
     let map_file = arguments.map_out.as_deref().map(new_file).transpose()?;
     let report_file = arguments.report.as_deref().map(new_file).transpose()?;
-    let outcome = prepared.apply(&session.cx, &options(&arguments.consent)).await?;
+    let named = arguments.onto.as_deref().unwrap_or(&prepared.plan().target);
+    let mut options = options(session, &arguments.consent, named);
+    options.checks =
+        super::prove::checks(session, &repository, &prepared, &arguments.probes).await?;
+    let outcome = prepared.apply(&session.cx, &options).await?;
     if let Some(mut file) = map_file {
-        let text = Mapping::text(identities(&outcome));
+        let text = mapping_text(identities(&outcome));
         std::io::Write::write_all(&mut file, text.as_bytes())?;
     }
     if let (Some(mut file), Some(path)) = (report_file, &arguments.report) {
-        let as_json = path.extension().is_some_and(|ending| ending == "json");
-        let text = if as_json { json(&outcome.report)? } else { outcome.report.to_markdown() };
+        let report = &outcome.report;
+        let text = match Form::of(path) {
+            Form::Json => json(report)?,
+            Form::Html => report.to_html(),
+            Form::Other => report.to_markdown(),
+        };
         std::io::Write::write_all(&mut file, text.as_bytes())?;
     }
     finished(&outcome)
@@ -122,7 +161,8 @@ pub(crate) async fn carry_on(session: &Session, arguments: Run, back: bool) -> R
     }
     let target = session.target(arguments.onto.as_deref().unwrap_or(&run.target)).await?;
     session.consent(&format!("Shall I {doing}, and write {}?", run.target)).await?;
-    let options = options(&arguments.consent);
+    let named = arguments.onto.as_deref().unwrap_or(&run.target);
+    let options = options(session, &arguments.consent, named);
     let outcome = if back {
         repository.roll_back(&session.cx, run.run, target, &options).await?
     } else {
@@ -131,10 +171,27 @@ pub(crate) async fn carry_on(session: &Session, arguments: Run, back: bool) -> R
     finished(&outcome)
 }
 
-fn options(consent: &Consent) -> ApplyOptions {
+pub(crate) async fn approve(session: &Session, path: &Path) -> Result<Outcome> {
+    let plan = read_plan(path)?;
+    let repository = session.repository().await?;
+    if session.global.dry_run {
+        return Outcome::new(&plan, describe(&plan));
+    }
+    session.output.say(describe(&plan).trim_end());
+    session.consent(&format!("Approve exactly this onto {}?", plan.target)).await?;
+    let approval = repository.approve(&session.cx, &plan).await?;
+    let text = format!("{} approved plan {}\n", approval.actor, plan.digest()?);
+    let result = json!({ "plan": plan.digest()?, "approval": approval });
+    Outcome::new(&result, text)
+}
+
+fn options(session: &Session, consent: &Consent, gateway: &str) -> ApplyOptions {
     ApplyOptions {
+        authorizer: session.authorizer(),
+        environment: session.environment(gateway),
         accept_partial: consent.accept_partial,
         accept_loss: consent.accept_loss,
+        accept_undrilled: consent.accept_undrilled,
         ..ApplyOptions::default()
     }
 }
@@ -173,7 +230,24 @@ fn finished(outcome: &RestoreOutcome) -> Result<Outcome> {
     Ok(Outcome::new(&result, text)?.with_code(run_code(report.status)))
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String> {
+/// The form of a document, by the name of its file.
+pub(crate) enum Form {
+    Json,
+    Html,
+    Other,
+}
+
+impl Form {
+    pub(crate) fn of(path: &std::path::Path) -> Self {
+        match path.extension().and_then(|ending| ending.to_str()) {
+            Some("json") => Self::Json,
+            Some("html" | "htm") => Self::Html,
+            _ => Self::Other,
+        }
+    }
+}
+
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string_pretty(value)
         .map_err(|_| Error::invalid("the result cannot be written as JSON"))
 }
@@ -183,7 +257,14 @@ pub(crate) fn describe(plan: &Plan) -> String {
     let mut text = format!("{} onto {}\n", plan.backup_name, plan.target);
     for step in &plan.steps {
         let name = step.name.as_ref().map_or(String::new(), |name| format!(" ({name})"));
-        text += &format!("  {:>4} {:?} {}/{}{name}\n", step.n, step.action, step.kind, step.id);
+        let undo = match &step.undo {
+            Undo::NewHandles => " (a roll back gives it another id)",
+            Undo::Residue => " (a roll back leaves something harmless)",
+            Undo::Lost(_) => " (DESTROYS a value for good: --accept-loss)",
+            _ => "",
+        };
+        text +=
+            &format!("  {:>4} {:?} {}/{}{name}{undo}\n", step.n, step.action, step.kind, step.id);
         text += &fields(&step.changes);
     }
     for (word, items) in [("BLOCKED", &plan.blocked), ("left", &plan.left)] {
@@ -191,12 +272,36 @@ pub(crate) fn describe(plan: &Plan) -> String {
             text += &format!("  {word} {}: {}\n", item.key, why(item));
         }
     }
+    for rule in &plan.mapping {
+        let word = match rule.rule {
+            RuleKind::Exact => "string",
+            RuleKind::Token => "token",
+        };
+        let keys: Vec<String> = rule.keys.iter().map(Key::to_string).collect();
+        let more = if rule.resources > rule.keys.len() as u64 { ", ..." } else { "" };
+        text += &format!(
+            "  mapped {word} {} -> {}: {} resources ({}{more})\n",
+            rule.from,
+            rule.to,
+            rule.resources,
+            keys.join(", ")
+        );
+    }
+    for place in &plan.supplied {
+        text += &format!("  supplied {place}\n");
+    }
+    for needed in &plan.dependencies {
+        let (class, name, count) = (&needed.class, &needed.name, needed.resources);
+        text += &format!("  needs {class} {name} ({count} resources): {}\n", needed.presence);
+    }
     for finding in &plan.findings {
         text += &format!("  {:?} {}: {}\n", finding.verdict, finding.subject, finding.detail);
     }
     if plan.is_empty() {
         text += "  nothing to write\n";
     }
+    text +=
+        &format!("  takes about {}.{} s\n", plan.estimate_ms / 1000, plan.estimate_ms % 1000 / 100);
     text + &counts(&plan.summary)
 }
 
@@ -206,6 +311,7 @@ fn counts(summary: &Summary) -> String {
         ("UPDATE", summary.update + summary.reset),
         ("REPLACE", summary.replace),
         ("DELETE", summary.delete),
+        ("ADOPTED", summary.adopt),
         ("UNCHANGED", summary.unchanged),
         ("SKIPPED", summary.skipped),
         ("BLOCKED", summary.blocked + summary.ambiguous),

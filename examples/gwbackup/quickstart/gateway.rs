@@ -11,8 +11,10 @@ use gwbackup::kong::{ImportHook, KongAdmin};
 use gwbackup::model::{
     Change, Description, Finding, Group, Revision, Scope, Step, StepReceipt, Verdict,
 };
+use gwbackup::probe::{HttpCaller, HttpOptions};
+use gwbackup::restore::Probing;
 use gwbackup::source::{BoxStream, Known, Purpose, Source};
-use gwbackup::target::{Check, States, StepLog, Target};
+use gwbackup::target::{Check, Prober, States, StepLog, Target};
 use gwbackup::{Context, Error, Result};
 use serde_json::{Value, json};
 
@@ -28,7 +30,7 @@ pub(super) struct Node(Arc<KongDouble>);
 
 impl Node {
     pub(super) async fn start() -> Result<Self> {
-        let double = KongDouble::start().await?;
+        let double = KongDouble::builder().proxy(0).start().await?;
         double.load(CONFIGURATION)?;
         Ok(Self(Arc::new(double)))
     }
@@ -36,6 +38,13 @@ impl Node {
     /// Where a client of its Admin API finds it.
     pub(super) fn url(&self) -> String {
         format!("kong+{}", self.0.url())
+    }
+
+    /// Probes at its proxy, made from what a backup promises.
+    pub(super) fn probing(&self) -> Result<Probing> {
+        let proxy = self.0.proxy_url().and_then(|url| url.parse().ok()).ok_or_else(unexpected)?;
+        let caller = HttpCaller::new(HttpOptions::default().at(proxy)?)?;
+        Ok(Probing::new(Arc::new(caller)))
     }
 
     /// The node as the library knows it. A real one would have `kong config db_import {file}` as its
@@ -129,6 +138,10 @@ impl Source for Saboteur {
 
 #[async_trait]
 impl Target for Saboteur {
+    fn prober(&self) -> Prober {
+        self.inner.prober()
+    }
+
     fn arrange(&self, description: &Description, changes: &[Change]) -> Vec<Group> {
         self.inner.arrange(description, changes)
     }

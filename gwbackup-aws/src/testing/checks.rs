@@ -50,7 +50,9 @@ pub(super) fn complete(state: &mut State, at: &str, new: &mut Value) -> Told<()>
     let parts: Vec<&str> = at.split('/').collect();
     match parts.as_slice() {
         ["restapis", _] => new["rootResourceId"] = state.id(10).into(),
-        ["apikeys", _] if text(new, "value").is_empty() => new["value"] = state.secret().into(),
+        ["apikeys", _] if text(new, "value").is_empty() => {
+            new["value"] = state.secret().into();
+        }
         ["clientcertificates", _] => {
             let pem = format!(
                 "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----",

@@ -250,7 +250,7 @@ fn generic(state: &mut State, request: &Request<'_>, at: &str, status: u16) -> T
                 && request.asks("includeValues") != Some("true")
             {
                 for (_, item) in &mut items {
-                    drop(item.as_object_mut().map(|item| item.remove("value")));
+                    item.as_object_mut().map(|item| item.remove("value"));
                 }
             }
             if last.is_some_and(|list| list == "stages") && !second {
@@ -491,7 +491,10 @@ fn deployment(state: &mut State, request: &Request<'_>, list: &str) -> Told<Valu
         if let Some(found) = state.objects.get_mut(&at) {
             found["deploymentId"] = id.into();
         } else {
-            let new = members(&json!({ "stageName": stage, "deploymentId": id }));
+            let new = Map::from_iter([
+                ("stageName".to_owned(), json!(stage)),
+                ("deploymentId".to_owned(), json!(id)),
+            ]);
             create(state, request, &format!("{api}/stages"), new)?;
         }
     }

@@ -216,6 +216,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "literals are given")]
     fn patch(kind: &str, old: Value, new: Value) -> Vec<String> {
         let found = operations(Row::named(kind).unwrap(), &old, &new);
         let text = |op: &Value| {

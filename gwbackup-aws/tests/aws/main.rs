@@ -1,6 +1,6 @@
 //! AWS API Gateway as a source and a target, against the double.
 #![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
-#![allow(clippy::needless_pass_by_value, reason = "bodies are written where they are sent")]
+#![allow(clippy::needless_pass_by_value, reason = "bodies are literals")]
 
 mod bench;
 mod conformance;

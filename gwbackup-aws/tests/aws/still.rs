@@ -1,7 +1,7 @@
 //! A reader of the double's own state that knows nothing of the library: everything that is there,
 //! with names instead of the ids, hosts and times that the service assigns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gwbackup_aws::testing::AwsDouble;
 use serde_json::Value;
@@ -125,8 +125,8 @@ fn strip(value: &mut Value, at: &str, names: &BTreeMap<String, String>) {
             members.values_mut().for_each(|value| strip(value, at, names));
         }
         Value::Array(items) => {
-            for item in items.iter_mut() {
-                strip(item, at, names);
+            for value in items.iter_mut() {
+                strip(value, at, names);
             }
             items.sort_by_key(ToString::to_string);
         }
@@ -154,8 +154,9 @@ fn spoken(text: &str, names: &BTreeMap<String, String>) -> String {
 /// The same things, told apart.
 #[track_caller]
 pub(crate) fn assert_same(found: &[String], wanted: &[String], when: &str) {
-    let missing: Vec<_> = wanted.iter().filter(|line| !found.contains(line)).take(8).collect();
-    let more: Vec<_> = found.iter().filter(|line| !wanted.contains(line)).take(8).collect();
+    let [a, b] = [found, wanted].map(|lines| lines.iter().collect::<BTreeSet<_>>());
+    let missing: Vec<_> = b.difference(&a).take(8).collect();
+    let more: Vec<_> = a.difference(&b).take(8).collect();
     assert!(
         found == wanted,
         "{when}: {} and {}; missing {missing:#?}\nunexpected {more:#?}",

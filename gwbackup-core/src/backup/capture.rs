@@ -209,8 +209,12 @@ impl Encoder {
     }
 
     fn resource(&mut self, mut resource: Resource) -> Result<()> {
-        if let Some(tear) = &mut self.tear {
-            tear.take(&self.rules, &resource);
+        match &mut self.tear {
+            Some(tear) => {
+                let references = self.rules.survey(&mut resource);
+                tear.take(&self.rules, &resource, &references);
+            }
+            None => self.rules.mark(&mut resource),
         }
         let only = &self.options.only;
         if !only.is_empty() && !only.iter().any(|s| s.matches(&self.rules, &resource)) {
@@ -218,7 +222,6 @@ impl Encoder {
             return Ok(());
         }
         resource.check()?;
-        self.rules.mark(&mut resource);
         if self.options.without_secrets {
             withhold(&mut resource)?;
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 
-use crate::model::{Handles, Id, Key, Resource, Role, Rules, To};
+use crate::model::{Handles, Id, Key, Reference, Resource, Role, Rules, To};
 
 /// What one reading left open, by who names it: equal in two readings that saw the same.
 pub(super) type Loose = BTreeSet<Key>;
@@ -25,8 +25,8 @@ impl Tear {
         Self { gateway, ..Self::default() }
     }
 
-    /// A resource that was read.
-    pub(super) fn take(&mut self, rules: &Rules, resource: &Resource) {
+    /// A resource that was read, and whom it names.
+    pub(super) fn take(&mut self, rules: &Rules, resource: &Resource, references: &[Reference]) {
         let key = &resource.key;
         // Keyed by chance, so that nobody can choose names that fall on one place.
         let hasher = &self.hasher;
@@ -37,10 +37,10 @@ impl Tear {
             // Seen twice: a page moved under the reader.
             self.loose.insert(key.clone());
         }
-        for (name, value) in rules.handles(&self.gateway, resource) {
+        for (name, value) in rules.asked_handles(&self.gateway, resource) {
             self.names.insert(hash_name(key.kind.as_str(), name.as_str(), &value));
         }
-        for reference in rules.references(resource) {
+        for reference in references {
             let To::Resource { kinds, handle, value, .. } = &reference.to else { continue };
             if !matches!(reference.role, Role::Owner | Role::Needs) {
                 continue;

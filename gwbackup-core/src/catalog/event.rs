@@ -44,6 +44,12 @@ impl EventKind {
     pub const RESTORE_START: Self = Self::known("restore.start");
     /// A restore ended.
     pub const RESTORE_END: Self = Self::known("restore.end");
+    /// Somebody approved a plan.
+    pub const RESTORE_APPROVE: Self = Self::known("restore.approve");
+    /// Somebody asked whether a gateway may be written.
+    pub const RESTORE_AUTHORIZE: Self = Self::known("restore.authorize");
+    /// A restore of a backup was rehearsed.
+    pub const DRILL: Self = Self::known("drill");
     /// Ids of two gateways were matched.
     pub const IDMAP: Self = Self::known("idmap");
     /// A backup is about to be deleted.

@@ -88,6 +88,36 @@ pub struct BackupFacts {
     pub size: u64,
 }
 
+/// How a drill ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum DrillVerdict {
+    /// Everything was as it should be.
+    Pass,
+    /// It works, and something named should be looked at.
+    PassWithFindings,
+    /// It does not work.
+    Fail,
+}
+
+/// Data of `drill`: how a rehearsal of a backup ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillFacts {
+    /// The drill.
+    pub drill: Uuid,
+    /// The verdict.
+    pub verdict: DrillVerdict,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// The gateway that it was restored to.
+    pub target: String,
+    /// How long the recovery took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rto_seconds: Option<u64>,
+    /// How much would have been lost.
+    pub rpo_seconds: u64,
+}
+
 /// Whether a backup is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -124,6 +154,10 @@ pub struct RecoveryPoint {
     pub manifest: Option<String>,
     /// Whether it is on its way out.
     pub deletion: Deletion,
+    /// Its last drill.
+    pub drill: Option<DrillFacts>,
+    /// When the last drill of it ended that did not fail.
+    pub drill_passed: Option<Timestamp>,
     /// Number of the event that last changed it.
     pub seq: u64,
     state: State,
@@ -245,6 +279,7 @@ impl CatalogState {
         } else {
             None
         };
+        let drill = if *kind == EventKind::DRILL { event.data::<DrillFacts>()? } else { None };
         let Some(point) = self.by_id.get(&backup).and_then(|at| self.points.get_mut(*at)) else {
             return Ok(());
         };
@@ -254,6 +289,13 @@ impl CatalogState {
                 point.found(copies);
                 point.become_(point.judge());
             }
+        } else if let Some(drill) = drill {
+            // A drill is about the backup, and does not change it.
+            if drill.verdict != DrillVerdict::Fail {
+                point.drill_passed = point.drill_passed.max(Some(drill.ended));
+            }
+            point.drill = Some(drill);
+            return Ok(());
         } else if *kind == EventKind::BACKUP_ABANDON
             || (*kind == EventKind::BACKUP_FAIL && event.signer == point.signer)
         {
@@ -286,6 +328,8 @@ impl CatalogState {
                 twin: 0,
                 manifest: None,
                 deletion: Deletion::None,
+                drill: None,
+                drill_passed: None,
                 seq: event.seq,
                 state: State::Started,
             });

@@ -151,4 +151,6 @@ pub enum Verdict {
     Failed,
     /// Could not be found out.
     Unknown,
+    /// Was not tried, for the reason given. Says nothing, and stops nothing.
+    NotRun,
 }

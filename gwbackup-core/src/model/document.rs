@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::canonical::{canonical, decode};
 use super::place::{self, Place};
-use super::scan::Matcher;
+use super::scan::{self, Matcher};
 use crate::error::Result;
 
 /// A JSON document in canonical form: members sorted, number and string tokens exactly as written.
@@ -49,18 +49,17 @@ impl Document {
 
     /// The token(s) of the value at a JSON pointer.
     pub fn get(&self, pointer: &str) -> Option<&str> {
-        let mut found = None;
-        Matcher::new([pointer]).visit(&self.0, |hit| {
-            if hit.pointer == pointer {
-                found = self.0.get(hit.value);
-            }
-        });
-        found
+        scan::find(&self.0, pointer)
     }
 
     /// The text of the string at a JSON pointer; `None` for anything else.
     pub fn text(&self, pointer: &str) -> Option<Cow<'_, str>> {
         self.get(pointer).filter(|token| token.starts_with('"')).map(decode)
+    }
+
+    /// The text that stands at a place: decoded, and of a range its bytes alone.
+    pub(crate) fn text_at(&self, place: &Place) -> Option<String> {
+        place::text_at(&self.0, place)
     }
 
     /// The document as a value; numbers that no Rust number holds lose digits.

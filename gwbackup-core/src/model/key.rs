@@ -238,6 +238,12 @@ impl HandleName {
     pub fn id() -> Self {
         Self::known("id")
     }
+
+    /// `part`: of a gateway, what narrows the view of it, where not all of it is looked at. Of two
+    /// views the same text says that they show the same part.
+    pub fn part() -> Self {
+        Self::known("part")
+    }
 }
 
 /// The names that one thing has.

@@ -89,6 +89,21 @@ pub(crate) fn text_of(token: &str, coding: Coding) -> Option<String> {
     }
 }
 
+/// The text at a place.
+pub(super) fn text_at(text: &str, place: &Place) -> Option<String> {
+    let mut token = None;
+    Matcher::new([&place.pointer]).visit(text, |hit| {
+        if hit.pointer == place.pointer {
+            let at = if place.part == Part::Name { hit.name } else { Some(hit.value) };
+            token = at.and_then(|at| text.get(at));
+        }
+    });
+    let whole = text_of(token?, place.coding)?;
+    let Some(range) = &place.range else { return Some(whole) };
+    let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+    whole.get(range).map(str::to_owned)
+}
+
 fn token_of(text: &str, coding: Coding) -> String {
     match coding {
         Coding::Plain => encode(text),

@@ -150,7 +150,8 @@ pub enum To {
         /// The ancestor in which the handle is unique, if not the whole gateway.
         within: Option<Key>,
     },
-    /// The gateway itself: account, region, prefix, project.
+    /// The gateway itself: account, region, prefix, project. Where the text at the place is not the
+    /// value of that handle, it names another gateway and stays.
     Gateway {
         /// Which of its handles.
         handle: HandleName,

@@ -1,15 +1,16 @@
 //! A schema, compiled: what the table says about a concrete resource.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::canonical::decode;
 use super::document::Document;
-use super::key::{Handles, Key, Kind};
+use super::key::{HandleName, Handles, Key, Kind};
+use super::outside::{self, Named};
 use super::place::{Coding, Part, Place, removal, text_of};
 use super::resource::{Mark, Reference, Resource, Says, To};
 use super::scan::{self, Edit, Hit, Matcher, segments};
-use super::schema::{KindSpec, Member, MemberRule, RefSpec, Restore, Schema, Within};
+use super::schema::{KindSpec, Member, RefSpec, Restore, Schema, Within};
 
 /// A [`Schema`] ready for use. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,35 +28,37 @@ struct Compiled {
     spec: KindSpec,
     members: Matcher,
     references: Matcher,
-    handles: Matcher,
-    /// Which handle (and which of its parts) each pattern of `handles` is.
-    handle_parts: Vec<(usize, usize)>,
+    handles: HandleSet,
+    /// Those of the handles that a reference of the table may name.
+    asked: HandleSet,
+    /// The secret members, then the references.
+    survey: Matcher,
+    secrets: usize,
     /// Array patterns whose order means nothing, deepest first.
     unordered: Vec<Matcher>,
     volatile: Matcher,
     /// Canonical texts of the members' defaults.
     defaults: Vec<Option<String>>,
-    twins: bool,
+    outside: Vec<outside::Compiled>,
 }
 
 impl Compiled {
-    fn new(spec: &KindSpec) -> Self {
+    /// `asked`: the handles by which something may be named; `None` for any.
+    fn new(spec: &KindSpec, asked: Option<&HashSet<&HandleName>>) -> Self {
         let patterns = |wanted: fn(&Member) -> bool| {
             spec.members.iter().filter(move |m| wanted(&m.is)).map(|m| m.at.as_str())
         };
         let mut unordered: Vec<&str> = patterns(|m| *m == Member::Unordered).collect();
         unordered.sort_by_key(|p| std::cmp::Reverse(segments(p).count()));
-        let parts: Vec<(usize, usize)> = spec
-            .handles
-            .iter()
-            .enumerate()
-            .flat_map(|(n, handle)| (0..handle.at.len()).map(move |part| (n, part)))
-            .collect();
+        let secrets: Vec<&str> = patterns(|m| *m == Member::Secret).collect();
+        let references = spec.references.iter().map(|r| r.at.as_str());
         Self {
             members: Matcher::new(spec.members.iter().map(|m| &m.at)),
             references: Matcher::new(spec.references.iter().map(|r| &r.at)),
-            handles: Matcher::new(parts.iter().map(|(n, part)| &spec.handles[*n].at[*part])),
-            handle_parts: parts,
+            handles: HandleSet::new(spec, |_| true),
+            asked: HandleSet::new(spec, |handle| asked.is_none_or(|asked| asked.contains(handle))),
+            survey: Matcher::new(secrets.iter().copied().chain(references)),
+            secrets: secrets.len(),
             unordered: unordered.into_iter().map(|p| Matcher::new([p])).collect(),
             volatile: Matcher::new(patterns(|m| *m == Member::Volatile)),
             defaults: spec
@@ -66,33 +69,32 @@ impl Compiled {
                     _ => None,
                 })
                 .collect(),
-            twins: spec.members.iter().any(|m| matches!(m.is, Member::Twin(_))),
+            outside: spec.outside.iter().map(outside::Compiled::new).collect(),
             spec: spec.clone(),
         }
     }
 
-    /// Which rules hold in this document: all, but for a twin that stands alone or says something
-    /// else.
-    fn holding(&self, document: &Document) -> Vec<bool> {
-        let holds = |member: &MemberRule| match &member.is {
-            Member::Twin(other) => {
-                document.get(other).is_some_and(|value| document.get(&member.at) == Some(value))
-            }
+    /// Whether a rule holds for this value of the document: any does, but for a twin that stands
+    /// alone or says something else.
+    fn holds(&self, rule: usize, document: &Document, value: &str) -> bool {
+        match &self.spec.members[rule].is {
+            Member::Twin(other) => document.get(other) == Some(value),
             _ => true,
-        };
-        if !self.twins {
-            return vec![true; self.spec.members.len()];
         }
-        self.spec.members.iter().map(holds).collect()
     }
 }
 
 impl Rules {
     /// Compiles a schema.
     pub fn new(schema: Arc<Schema>) -> Self {
-        let kinds =
-            schema.kinds.iter().map(|spec| (spec.kind.clone(), Compiled::new(spec))).collect();
-        let other = schema.other.as_deref().map(Compiled::new);
+        let specs = schema.kinds.iter().chain(schema.other.as_deref());
+        let asked: HashSet<&HandleName> =
+            specs.flat_map(|spec| &spec.references).map(|reference| &reference.handle).collect();
+        // A scan of texts may name anything.
+        let asked = schema.text.is_none().then_some(&asked);
+        let compile = |spec: &KindSpec| Compiled::new(spec, asked);
+        let kinds = schema.kinds.iter().map(|spec| (spec.kind.clone(), compile(spec))).collect();
+        let other = schema.other.as_deref().map(compile);
         Self(Arc::new(Inner { schema, kinds, other }))
     }
 
@@ -121,41 +123,57 @@ impl Rules {
     /// Adds the secret marks that the table asks for: every value that is not null and not marked.
     pub fn mark(&self, resource: &mut Resource) {
         let Some(compiled) = self.compiled(&resource.key.kind) else { return };
-        let document = resource.document.clone();
-        let text = document.as_str();
+        let text = resource.document.as_str();
         let marks = &mut resource.marks;
         compiled.members.visit(text, |hit| {
-            let secret = hit.rules.iter().any(|r| compiled.spec.members[*r].is == Member::Secret);
-            let known = |mark: &Mark| mark.at.pointer == hit.pointer && mark.at.part == Part::Value;
-            if secret && &text[hit.value.clone()] != "null" && !marks.iter().any(known) {
-                marks.push(Mark::secret(hit.pointer));
+            if hit.rules.iter().any(|r| compiled.spec.members[*r].is == Member::Secret) {
+                mark(marks, text, &hit);
             }
         });
     }
 
-    /// All handles of a resource: `id` from its key, those of the table, those of the text scan.
-    pub fn handles(&self, gateway: &Handles, resource: &Resource) -> Handles {
-        let mut handles = Handles::new();
+    /// The marks of [`Rules::mark`] and what [`Rules::references`] says, at one reading.
+    pub(crate) fn survey(&self, resource: &mut Resource) -> Vec<Reference> {
+        let mut found = Vec::new();
         if let Some(compiled) = self.compiled(&resource.key.kind) {
             let text = resource.document.as_str();
-            let specs = &compiled.spec.handles;
-            let mut parts: Vec<Vec<Option<String>>> =
-                specs.iter().map(|spec| vec![None; spec.at.len()]).collect();
-            compiled.handles.visit(text, |hit| {
+            let marks = &mut resource.marks;
+            compiled.survey.visit(text, |hit| {
                 for rule in hit.rules {
-                    let (handle, part) = compiled.handle_parts[*rule];
-                    parts[handle][part] = scalar(&text[hit.value.clone()]);
+                    match rule.checked_sub(compiled.secrets) {
+                        None => mark(marks, text, &hit),
+                        Some(n) => {
+                            found.extend(reference(&compiled.spec.references[n], text, &hit));
+                        }
+                    }
                 }
             });
-            for (spec, parts) in specs.iter().zip(parts) {
-                if spec.at.is_empty() {
-                    handles.insert(spec.name.clone(), resource.key.id.last().into_owned());
-                } else if parts.iter().any(Option::is_some) {
-                    let parts: Vec<_> = parts.into_iter().map(Option::unwrap_or_default).collect();
-                    handles.insert(spec.name.clone(), parts.join("\0"));
-                }
-            }
         }
+        if let Some(text) = &self.0.schema.text {
+            found.extend(text.references(resource));
+        }
+        found
+    }
+
+    /// All handles of a resource: `id` from its key, those of the table, those of the text scan.
+    pub fn handles(&self, gateway: &Handles, resource: &Resource) -> Handles {
+        self.handles_in(|compiled| &compiled.handles, gateway, resource)
+    }
+
+    /// Those of its handles by which a reference may name it.
+    pub(crate) fn asked_handles(&self, gateway: &Handles, resource: &Resource) -> Handles {
+        self.handles_in(|compiled| &compiled.asked, gateway, resource)
+    }
+
+    fn handles_in(
+        &self,
+        set: impl Fn(&Compiled) -> &HandleSet,
+        gateway: &Handles,
+        resource: &Resource,
+    ) -> Handles {
+        let compiled = self.compiled(&resource.key.kind);
+        let mut handles =
+            compiled.map(|compiled| set(compiled).of(&compiled.spec, resource)).unwrap_or_default();
         if let Some(text) = &self.0.schema.text {
             handles.extend(text.handles(gateway, resource));
         }
@@ -176,6 +194,22 @@ impl Rules {
         if let Some(text) = &self.0.schema.text {
             found.extend(text.references(resource));
         }
+        found
+    }
+
+    /// Everything outside the gateway that a resource names: by the table, then by the text scan.
+    pub(crate) fn outside(&self, resource: &Resource) -> Vec<Named> {
+        let mut found = Vec::new();
+        if let Some(compiled) = self.compiled(&resource.key.kind) {
+            compiled.outside.iter().for_each(|row| row.find(resource, &mut found));
+        }
+        let scanned = self.0.schema.text.iter().flat_map(|text| text.references(resource));
+        found.extend(scanned.filter_map(|reference| match reference.to {
+            To::External { class, value: name } => {
+                Some(Named { class, at: reference.at.pointer, name, handles: Handles::new() })
+            }
+            _ => None,
+        }));
         found
     }
 
@@ -211,11 +245,10 @@ impl Rules {
         let Some(compiled) = self.compiled(&resource.key.kind) else { return document };
         let text = document.as_str();
         let mut edits = Vec::new();
-        let holding = compiled.holding(&document);
         compiled.members.visit(text, |hit| {
             let gone = hit.rules.iter().any(|r| match &compiled.spec.members[*r].is {
                 Member::Volatile | Member::ReadOnly => true,
-                Member::Twin(_) => holding[*r],
+                Member::Twin(_) => compiled.holds(*r, &document, &text[hit.value.clone()]),
                 Member::Default(_) => {
                     compiled.defaults[*r].as_deref() == text.get(hit.value.clone())
                 }
@@ -259,9 +292,13 @@ impl Rules {
     ) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(compiled) = self.compiled(kind) {
-            let holding = compiled.holding(document);
-            compiled.members.visit(document.as_str(), |hit| {
-                if hit.rules.iter().any(|r| holding[*r] && wanted(&compiled.spec.members[*r].is)) {
+            let text = document.as_str();
+            compiled.members.visit(text, |hit| {
+                let fits = |r: &usize| {
+                    wanted(&compiled.spec.members[*r].is)
+                        && compiled.holds(*r, document, &text[hit.value.clone()])
+                };
+                if hit.rules.iter().any(fits) {
                     found.push(hit.pointer.to_owned());
                 }
             });
@@ -343,6 +380,61 @@ impl Rules {
     }
 }
 
+/// Some handles of a kind, and where their parts are.
+#[derive(Debug)]
+struct HandleSet {
+    /// Numbers of the handles in their kind.
+    handles: Vec<usize>,
+    /// Which of `handles`, and which of its parts, each pattern is.
+    parts: Vec<(usize, usize)>,
+    matcher: Matcher,
+}
+
+impl HandleSet {
+    fn new(spec: &KindSpec, wanted: impl Fn(&HandleName) -> bool) -> Self {
+        let all = spec.handles.iter().enumerate();
+        let handles: Vec<usize> =
+            all.filter(|(_, handle)| wanted(&handle.name)).map(|(n, _)| n).collect();
+        let parts_of = |(at, n): (usize, &usize)| {
+            (0..spec.handles[*n].at.len()).map(move |part| (at, part)).collect::<Vec<_>>()
+        };
+        let parts: Vec<(usize, usize)> = handles.iter().enumerate().flat_map(parts_of).collect();
+        let patterns = parts.iter().map(|(at, part)| &spec.handles[handles[*at]].at[*part]);
+        Self { matcher: Matcher::new(patterns), handles, parts }
+    }
+
+    fn of(&self, spec: &KindSpec, resource: &Resource) -> Handles {
+        let text = resource.document.as_str();
+        let specs = self.handles.iter().map(|n| &spec.handles[*n]);
+        let mut parts: Vec<Vec<Option<String>>> =
+            specs.clone().map(|spec| vec![None; spec.at.len()]).collect();
+        self.matcher.visit(text, |hit| {
+            for rule in hit.rules {
+                let (handle, part) = self.parts[*rule];
+                parts[handle][part] = scalar(&text[hit.value.clone()]);
+            }
+        });
+        let mut handles = Handles::new();
+        for (spec, parts) in specs.zip(parts) {
+            if spec.at.is_empty() {
+                handles.insert(spec.name.clone(), resource.key.id.last().into_owned());
+            } else if parts.iter().any(Option::is_some) {
+                let parts: Vec<_> = parts.into_iter().map(Option::unwrap_or_default).collect();
+                handles.insert(spec.name.clone(), parts.join("\0"));
+            }
+        }
+        handles
+    }
+}
+
+/// Adds the mark of a secret value that is not null and not marked.
+fn mark(marks: &mut Vec<Mark>, text: &str, hit: &Hit<'_>) {
+    let known = |mark: &Mark| mark.at.pointer == hit.pointer && mark.at.part == Part::Value;
+    if &text[hit.value.clone()] != "null" && !marks.iter().any(known) {
+        marks.push(Mark::secret(hit.pointer));
+    }
+}
+
 /// Pointers at which a resource's value is not here.
 pub(crate) fn absent_places(resource: &Resource) -> impl Iterator<Item = &str> {
     resource
@@ -411,7 +503,7 @@ fn named_kinds(spec: &RefSpec, pointer: &str) -> Vec<Kind> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HandleName, HandleSpec, Id, Role};
+    use super::super::{HandleName, HandleSpec, Id, MemberRule, Role};
     use super::*;
 
     fn rules() -> Rules {

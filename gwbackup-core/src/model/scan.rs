@@ -208,7 +208,7 @@ fn skip(bytes: &[u8], at: usize) -> usize {
     }
 }
 
-fn skip_string(bytes: &[u8], at: usize) -> usize {
+pub(super) fn skip_string(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     loop {
         at = plain_end(bytes, at);
@@ -233,6 +233,42 @@ pub(crate) fn push_segment(pointer: &mut String, segment: &str) {
         pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
     } else {
         pointer.push_str(segment);
+    }
+}
+
+/// The JSON pointer to the value (or to the member whose name is) at this place of canonical text.
+pub(crate) fn pointer_at(text: &str, place: usize) -> String {
+    let bytes = text.as_bytes();
+    let mut pointer = String::new();
+    let mut at = 0;
+    loop {
+        let (array, mut next, mut index) = (bytes.get(at) == Some(&b'['), at + 1, 0_usize);
+        if !array && bytes.get(at) != Some(&b'{') {
+            return pointer;
+        }
+        let found = loop {
+            let name = next..if array { next } else { skip_string(bytes, next) };
+            let value = if array { next } else { name.end + 1 };
+            let end = skip(bytes, value);
+            if place < end {
+                break Some((name, value)).filter(|_| place >= next);
+            }
+            if bytes.get(end) != Some(&b',') {
+                break None;
+            }
+            next = end + 1;
+            index += 1;
+        };
+        let Some((name, value)) = found else { return pointer };
+        if array {
+            push_segment(&mut pointer, &index.to_string());
+        } else {
+            push_segment(&mut pointer, &decode(text.get(name.clone()).unwrap_or_default()));
+        }
+        if place < value {
+            return pointer;
+        }
+        at = value;
     }
 }
 
@@ -280,35 +316,54 @@ pub(crate) fn apply(text: &str, mut edits: Vec<Edit>) -> String {
 
 /// The tokens of an array's elements.
 pub(crate) fn elements(text: &str) -> Vec<&str> {
+    each_element(text).collect()
+}
+
+fn each_element(text: &str) -> impl Iterator<Item = &str> {
     let bytes = text.as_bytes();
-    let mut found = Vec::new();
-    let mut at = 1;
-    if bytes.first() != Some(&b'[') {
-        return found;
-    }
-    while !matches!(bytes.get(at), None | Some(b']')) {
-        let end = skip(bytes, at);
-        found.push(&text[at..end]);
+    let mut at = if bytes.first() == Some(&b'[') { 1 } else { bytes.len() };
+    std::iter::from_fn(move || {
+        if matches!(bytes.get(at), None | Some(b']')) {
+            return None;
+        }
+        let (start, end) = (at, skip(bytes, at));
         at = if bytes.get(end) == Some(&b',') { end + 1 } else { end };
-    }
-    found
+        text.get(start..end)
+    })
 }
 
 /// The members of an object: token of the name, token of the value.
 pub(crate) fn members(text: &str) -> Vec<(&str, &str)> {
+    each_member(text).collect()
+}
+
+fn each_member(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let bytes = text.as_bytes();
-    let mut found = Vec::new();
-    let mut at = 1;
-    if bytes.first() != Some(&b'{') {
-        return found;
-    }
-    while bytes.get(at) == Some(&b'"') {
-        let name = skip(bytes, at);
+    let mut at = if bytes.first() == Some(&b'{') { 1 } else { bytes.len() };
+    std::iter::from_fn(move || {
+        if bytes.get(at) != Some(&b'"') {
+            return None;
+        }
+        let (start, name) = (at, skip(bytes, at));
         let end = skip(bytes, name + 1);
-        found.push((&text[at..name], &text[name + 1..end]));
         at = if bytes.get(end) == Some(&b',') { end + 1 } else { end };
+        text.get(start..name).zip(text.get(name + 1..end))
+    })
+}
+
+/// The token(s) of the value at a JSON pointer.
+pub(crate) fn find<'a>(text: &'a str, pointer: &str) -> Option<&'a str> {
+    if !pointer.is_empty() && !pointer.starts_with('/') {
+        return None;
     }
-    found
+    segments(pointer).try_fold(text, |value, segment| {
+        if value.starts_with('[') {
+            let index: usize = segment.parse().ok()?;
+            each_element(value).nth(index).filter(|_| index.to_string() == segment)
+        } else {
+            each_member(value).find(|(name, _)| decode(name) == segment).map(|(_, value)| value)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -360,9 +415,37 @@ mod tests {
     }
 
     #[test]
+    fn each_place_has_its_pointer() {
+        for (what, pointer) in [
+            ("\"a/b\"", "/a~1b"),
+            ("1,", "/a~1b"),
+            ("\"]\"", "/list/0/x"),
+            ("2}", "/list/1/x/y"),
+            ("3]", "/list/2"),
+            ("\"\\\"}\"", "/o/x"),
+        ] {
+            assert_eq!(pointer_at(TEXT, TEXT.find(what).unwrap()), pointer, "{what}");
+        }
+        assert_eq!(pointer_at("\"x\"", 0), "");
+        assert_eq!(pointer_at("{}", 0), "");
+    }
+
+    #[test]
     fn splitting_gives_whole_tokens() {
         assert_eq!(elements(r#"[1,"a,]",[2,3],{}]"#), ["1", r#""a,]""#, "[2,3]", "{}"]);
         assert_eq!(members(r#"{"a":[1],"b,":"}"}"#), [("\"a\"", "[1]"), ("\"b,\"", "\"}\"")]);
         assert!(elements("[]").is_empty() && members("{}").is_empty());
+    }
+
+    #[test]
+    fn one_pointer_finds_what_serde_json_finds() {
+        let value: serde_json::Value = serde_json::from_str(TEXT).unwrap();
+        let there = ["", "/a~1b", "/list", "/list/0/x", "/list/1/x/y", "/list/2", "/o", "/o/x"];
+        let not_there = ["/", "/*", "/list/3", "/list/-", "/list/01", "/list/x", "/o/x/0", "list"];
+        for pointer in there.into_iter().chain(not_there) {
+            let wanted = value.pointer(pointer).map(ToString::to_string);
+            assert_eq!(find(TEXT, pointer), wanted.as_deref(), "{pointer}");
+            assert_eq!(wanted.is_some(), there.contains(&pointer), "{pointer}");
+        }
     }
 }

@@ -61,6 +61,9 @@ pub struct KindSpec {
     /// What is special about some members.
     #[serde(default)]
     pub members: Vec<MemberRule>,
+    /// Where it names what the gateway does not hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<OutsideSpec>,
 }
 
 impl KindSpec {
@@ -83,7 +86,40 @@ impl KindSpec {
             replace: Replace::default(),
             restore: Restore::default(),
             members: Vec::new(),
+            outside: Vec::new(),
         }
+    }
+}
+
+/// Text that names something outside the gateway, without which the configuration does not work: a
+/// host, a role, a function, a certificate.
+///
+/// A plan lists what it finds, asks probes about it, and blocks where a name holds a handle of the
+/// backup's own gateway which the target has, too, with another value: whether the role of the one
+/// account is that of the other, only a mapping can say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsideSpec {
+    /// What it is, for people and probes.
+    pub class: String,
+    /// Pointer pattern, as in [`RefSpec::at`], to the strings that hold it; any string if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// What the text looks like, anywhere in the string: it begins with literal text; `{account}`
+    /// stands for a handle of the gateway, `*` for a word, `**` for words joined by `/` and `:`.
+    /// Empty: the whole string.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub form: String,
+}
+
+impl OutsideSpec {
+    /// Text of this form in any string.
+    pub fn form(class: &str, form: &str) -> Self {
+        Self { class: class.to_owned(), at: None, form: form.to_owned() }
+    }
+
+    /// The whole string at this pointer pattern.
+    pub fn at(class: &str, at: &str) -> Self {
+        Self { class: class.to_owned(), at: Some(at.to_owned()), form: String::new() }
     }
 }
 

@@ -22,6 +22,16 @@ pub trait Snapshot: Debug + Send + Sync {
 
     /// The gateway's own handles.
     fn handles(&self) -> &Handles;
+
+    /// Whether somebody supplied the value at this pointer of a resource.
+    fn is_supplied(&self, _key: &Key, _pointer: &str) -> bool {
+        false
+    }
+
+    /// The handles that the gateway had when it was captured, whatever a mapping makes of them.
+    fn origin(&self) -> &Handles {
+        self.handles()
+    }
 }
 
 /// A snapshot in memory.

@@ -37,9 +37,9 @@ pub(crate) struct Early {
 pub(crate) enum Room {
     /// The resource goes, since it would go along with one that is replaced.
     Removal,
-    /// The text at this pointer becomes one that nobody else has, since somebody waits for it who is
-    /// waited for.
-    Rename(String),
+    /// The texts at these pointers become such as nobody else has, since somebody waits for them who
+    /// is waited for.
+    Rename(Vec<String>),
 }
 
 impl Arranged {
@@ -54,7 +54,8 @@ impl Arranged {
         if changes.is_empty() {
             return Ok(Self::default());
         }
-        let mut made = Self { groups: arrange(&changes), changes, ..Self::default() };
+        let groups = apart(arrange(&changes), &changes, links);
+        let mut made = Self { changes, groups, ..Self::default() };
         let removals = made.removals(links)?;
         made.add(removals, &arrange);
         let links = with_early(links.to_vec(), &made.early);
@@ -84,7 +85,7 @@ impl Arranged {
         let (ahead, main): (Vec<Change>, Vec<Change>) =
             done.iter().cloned().partition(|change| early.contains(&change.no));
         let cut = |part: &[Change]| if part.is_empty() { Vec::new() } else { arrange(part) };
-        let mut groups = cut(&main);
+        let mut groups = apart(cut(&main), &done, links);
         groups.extend(cut(&ahead));
         let early = self.early.clone();
         let mut made = Self { changes: done, groups, waves: Vec::new(), early };
@@ -154,6 +155,33 @@ impl Arranged {
         };
         self.waves.iter().map(wave).sum()
     }
+}
+
+/// Takes changes out of their group that take a name from another of it: that needs one call after
+/// the other, unless the call writes a scope whole.
+fn apart(groups: Vec<Group>, changes: &[Change], links: &[Links]) -> Vec<Group> {
+    let all: HashMap<ChangeNo, (&Change, &Links)> =
+        changes.iter().zip(links).map(|(change, links)| (change.no, (change, links))).collect();
+    let mut cut = Vec::with_capacity(groups.len());
+    for mut group in groups {
+        if group.rewrites.is_some() || group.changes.len() < 2 {
+            cut.push(group);
+            continue;
+        }
+        let members = group.changes.iter().filter_map(|no| all.get(no));
+        let holders: HashMap<&Key, ChangeNo> =
+            members.clone().map(|(change, _)| (change.target_key(), change.no)).collect();
+        let taking: BTreeSet<ChangeNo> = members
+            .flat_map(|(change, links)| links.claims.iter().map(|(key, _)| (change.no, key)))
+            .filter_map(|(no, key)| Some((no, *holders.get(key)?)))
+            .flat_map(|(no, holder)| [no, holder])
+            .collect();
+        group.changes.retain(|no| !taking.contains(no));
+        let alone = |no| Group { changes: vec![no], ..group.clone() };
+        cut.extend(taking.into_iter().map(alone));
+        cut.extend(Some(group).filter(|group| !group.changes.is_empty()));
+    }
+    cut
 }
 
 /// The early write of a change.

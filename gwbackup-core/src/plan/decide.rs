@@ -2,23 +2,26 @@
 
 mod family;
 mod names;
+mod outside;
 mod stranded;
 mod surplus;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::diff::{FieldChange, MASK, field_changes, secret_pointers};
+use super::dependency::Outside;
+use super::diff::{FieldChange, MASK, field_changes, secret_pointers, unseen};
 use super::index::{Head, Index};
 use super::join::Join;
 use super::matching::{Matching, PlannedPlaces, Sides};
-use super::object::object;
+use super::object::{object, spare};
+use super::policies::Policies;
 use super::select::{Selected, label};
 use super::translate::Translator;
 use super::{Decision, Existing, Item, PlanOptions, Summary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     Absence, Action, Change, ChangeNo, Gap, HandleName, Key, Kind, KindSpec, Member, Place,
-    Replace, Resource, Restore, Role, Says, To, Undo, absent_places,
+    Replace, Resource, Restore, Role, Says, To, Undo,
 };
 
 /// All decisions of a plan.
@@ -28,13 +31,13 @@ pub(crate) struct Decided {
     pub(crate) changes: Vec<Change>,
     pub(crate) links: Vec<Links>,
     pub(crate) summary: Summary,
-    /// What the written resources name outside the gateway (class and value), and how many do.
-    pub(crate) outside: BTreeMap<(String, String), u64>,
+    /// What the written resources name outside the gateway.
+    pub(crate) outside: Outside,
 }
 
 impl Decided {
     /// Keeps these changes alone, under new numbers.
-    fn retain(&mut self, keep: impl Fn(&Change) -> bool) {
+    pub(super) fn retain(&mut self, keep: impl Fn(&Change) -> bool) {
         let links = std::mem::take(&mut self.links);
         let kept = std::mem::take(&mut self.changes).into_iter().zip(links);
         for (mut change, links) in kept.filter(|(change, _)| keep(change)) {
@@ -60,17 +63,28 @@ pub(crate) struct Links {
     pub(crate) falls: Vec<Key>,
 }
 
+/// What else is known when a plan is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) selected: Option<&'a Selected>,
+    pub(super) soft_deleted: &'a BTreeSet<Key>,
+    /// Newcomers that our own steps made: they may go without `prune`.
+    pub(super) ours: &'a BTreeSet<Key>,
+}
+
 pub(crate) struct Decider<'a> {
     sides: Sides<'a>,
     matching: &'a Matching,
     options: &'a PlanOptions,
+    policies: &'a Policies,
     selected: Option<&'a Selected>,
     soft_deleted: &'a BTreeSet<Key>,
-    /// Newcomers that our own steps made: they may go without `prune`.
     ours: &'a BTreeSet<Key>,
     /// Whether equal text may mean another thing: a key or the gateway's own name changed, or
     /// something that the server names will be made.
     moved: bool,
+    /// Keys in the backup of what will be replaced and then bear another name.
+    renewed: BTreeSet<Key>,
     decided: Decided,
 }
 
@@ -79,20 +93,32 @@ impl<'a> Decider<'a> {
         sides: Sides<'a>,
         matching: &'a Matching,
         options: &'a PlanOptions,
-        selected: Option<&'a Selected>,
-        soft_deleted: &'a BTreeSet<Key>,
-        ours: &'a BTreeSet<Key>,
+        policies: &'a Policies,
+        known: Known<'a>,
     ) -> Self {
+        let Known { selected, soft_deleted, ours } = known;
         let named_by_server = |head: Head<'_>| {
             !matching.is_matched(head)
                 && sides.rules.spec(head.kind()).is_some_and(is_assigned_by_server)
         };
-        let moved = matching.rekeyed()
+        let moved = matching.rekeyed() > 0
             || sides.desired.gateway != sides.actual.gateway
             || sides.desired.heads().any(named_by_server);
         let mut decided = Decided::default();
-        decided.summary.adopt = matching.adopted;
-        Self { sides, matching, options, selected, soft_deleted, ours, moved, decided }
+        decided.summary.adopt = matching.rekeyed() as u64;
+        let renewed = BTreeSet::new();
+        Self {
+            sides,
+            matching,
+            options,
+            policies,
+            selected,
+            soft_deleted,
+            ours,
+            moved,
+            renewed,
+            decided,
+        }
     }
 
     /// Decides on every resource of both sides.
@@ -101,6 +127,7 @@ impl<'a> Decider<'a> {
         let theirs = sides.theirs();
         let renewed = self.renewed(&theirs)?;
         self.moved |= !renewed.is_empty();
+        self.renewed.clone_from(&renewed);
         let matching = self.matching;
         let places = PlannedPlaces { matching, renewed: Some(&renewed) };
         let ours = sides.ours(&places);
@@ -124,6 +151,7 @@ impl<'a> Decider<'a> {
         stranded::give_up(self.matching, &mut self.decided);
         self.pull()?;
         object(&sides, &mut self.decided)?;
+        spare(&sides, &mut self.decided)?;
         self.decided.items.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(self.decided)
     }
@@ -138,7 +166,7 @@ impl<'a> Decider<'a> {
         }
         let may_be = |head: &Head<'_>| {
             let spec = sides.rules.spec(head.kind()).filter(|_| self.matching.is_matched(*head));
-            spec.is_some_and(|spec| self.may_replace(spec))
+            spec.is_some_and(|spec| self.may_replace(head.kind(), spec))
                 && self.selected.is_none_or(|s| s.keys.contains(&head.key()))
         };
         let mut open: Vec<Head<'_>> = sides.desired.heads().filter(may_be).collect();
@@ -188,8 +216,8 @@ impl<'a> Decider<'a> {
     }
 
     /// Whether a difference can become a replacement.
-    fn may_replace(&self, spec: &KindSpec) -> bool {
-        self.options.existing == Existing::Replace
+    fn may_replace(&self, kind: &Kind, spec: &KindSpec) -> bool {
+        self.policies.of(kind) == Existing::Replace
             || !spec.verbs.update
             || spec.members.iter().any(|member| member.is == Member::Immutable)
     }
@@ -245,12 +273,14 @@ impl<'a> Decider<'a> {
             Decision::Do(_) if self.options.at.is_some_and(ended) => {
                 Decision::Skipped("it has ended by itself since the backup".to_owned())
             }
-            Decision::Do(_) => self.dangling(resource).unwrap_or(decision),
+            Decision::Do(_) => {
+                self.dangling(resource).or_else(|| self.unmapped(resource)).unwrap_or(decision)
+            }
             other => other,
         };
         if let Decision::Do(action) = decision {
             refuse_sealed(resource)?;
-            self.change(resource, actual.as_ref(), action);
+            self.change(resource, actual.as_ref(), action)?;
         }
         let there = actual.map(|actual| actual.key);
         self.item(resource, decision, there, fields);
@@ -319,15 +349,17 @@ impl<'a> Decider<'a> {
             ));
         }
         let mut absent = absences(resource);
-        if let Some((at, _)) = absent.clone().find(|(_, why)| *why == Absence::Unreadable) {
-            let why = format!("the value at {at} was never readable: make it by hand");
+        let never = absent.clone().find(|(_, why)| *why == Absence::Unreadable);
+        if let Some((at, _)) = never.filter(|_| !self.options.supply) {
+            let why = format!(
+                "the value at {at} was never readable: supply the secret {key}#{at}, or make it by hand"
+            );
             return Err(Decision::CannotRestore(why));
         }
         if let Some((at, why)) = absent.find(|(_, why)| *why != Absence::Sealed) {
-            return Err(Decision::Blocked(format!(
-                "the value at {at} is {}: supply it",
-                word(why)
-            )));
+            let why = word(why);
+            let why = format!("the value at {at} is {why}: supply the secret {key}#{at}");
+            return Err(Decision::Blocked(why));
         }
         if let Some((_, why)) = self.unsendable(resource).into_iter().next() {
             return Err(Decision::CannotRestore(why));
@@ -352,11 +384,11 @@ impl<'a> Decider<'a> {
         if same_bytes && !moved {
             return Ok(Some(Decision::Unchanged));
         }
-        let absent: Vec<String> =
-            absent_places(resource).chain(absent_places(actual)).map(str::to_owned).collect();
-        let wanted = ours.comparable(resource, &absent)?;
-        let found = theirs.comparable(actual, &absent)?;
-        if wanted == found && resource.attachments == actual.attachments {
+        let unseen = unseen(self.sides.rules, self.sides.backup, resource, actual);
+        let wanted = ours.comparable(resource, &unseen.places)?;
+        let found = theirs.comparable(actual, &unseen.places)?;
+        let same = wanted == found && resource.attachments == actual.attachments;
+        if same && unseen.supplied.is_empty() {
             return Ok(Some(Decision::Unchanged));
         }
         *fields = field_changes(
@@ -364,10 +396,14 @@ impl<'a> Decider<'a> {
             &wanted,
             &secret_pointers(self.sides.rules, [(resource, &wanted), (actual, &found)]),
         );
+        // What cannot be compared, and was supplied all the same, is to be written.
+        let mask = Some(MASK.to_owned());
+        let to_write = unseen.supplied.into_iter();
+        fields.extend(to_write.map(|at| FieldChange { at, from: mask.clone(), to: mask.clone() }));
         if let Some(owner) = &resource.owner {
             return Ok(Some(Decision::Skipped(format!("made and kept by {owner}"))));
         }
-        Ok(match self.options.existing {
+        Ok(match self.policies.of(&resource.key.kind) {
             Existing::Skip => Some(Decision::Skipped("it exists".to_owned())),
             Existing::Fail => Some(Decision::Blocked("it exists and differs".to_owned())),
             _ => None,
@@ -398,7 +434,8 @@ impl<'a> Decider<'a> {
             return Err(Decision::CannotRestore(unsendable.swap_remove(n).1));
         }
         let immutable = hit(|m| *m == Member::Immutable);
-        if immutable.is_none() && spec.verbs.update && self.options.existing != Existing::Replace {
+        let replaces = self.policies.of(&resource.key.kind) == Existing::Replace;
+        if immutable.is_none() && spec.verbs.update && !replaces {
             return Ok(Action::Update);
         }
         let can_replace = spec.verbs.create && spec.verbs.delete && spec.replace != Replace::Never;
@@ -421,11 +458,17 @@ impl<'a> Decider<'a> {
     /// Places whose values must not be written, with the reason.
     fn unsendable(&self, resource: &Resource) -> Vec<(String, String)> {
         let Sides { rules, desired, .. } = self.sides;
-        let unreadable = rules.unreadable(resource).into_iter().map(|at| {
-            let why = format!("the value at {at} cannot be sent back: make it by hand");
+        let supplied = |at: &String| self.sides.backup.is_supplied(&resource.key, at);
+        let unreadable = rules.unreadable(resource).into_iter().filter(|at| !supplied(at));
+        let unreadable = unreadable.map(|at| {
+            let why = format!(
+                "the value at {at} cannot be sent back: supply the secret {}#{at}, or make it by hand",
+                resource.key
+            );
             (at, why)
         });
-        let salted = rules.salted(resource).into_iter().filter_map(|(at, salt)| {
+        let salted = rules.salted(resource).into_iter().filter(|(at, _)| !supplied(at));
+        let salted = salted.filter_map(|(at, salt)| {
             let head = desired.resolve(resource, &salt)?;
             let key = head.key();
             let there = self.matching.there(&key).filter(|there| *there != key)?;
@@ -457,10 +500,15 @@ impl<'a> Decider<'a> {
         })
     }
 
-    fn change(&mut self, resource: &Resource, actual: Option<&Resource>, action: Action) {
+    fn change(
+        &mut self,
+        resource: &Resource,
+        actual: Option<&Resource>,
+        action: Action,
+    ) -> Result<()> {
         let undo = self.undo(resource, actual, action);
         let there = actual.map(|a| &a.key).filter(|there| **there != resource.key);
-        let mut links = self.links(resource, actual);
+        let mut links = self.links(resource, actual)?;
         if let Some(actual) = actual.filter(|_| action == Action::Update) {
             links.names = self.names(actual);
         }
@@ -477,26 +525,7 @@ impl<'a> Decider<'a> {
             },
             links,
         );
-    }
-
-    fn note_outside(&mut self, resource: &Resource) {
-        let references = self.sides.rules.references(resource);
-        let document = &resource.document;
-        let secret =
-            secret_pointers(self.sides.rules, [(resource, document), (resource, document)]);
-        let named: BTreeSet<(String, String)> = references
-            .into_iter()
-            .filter_map(|reference| match reference.to {
-                To::External { class, value } => {
-                    let hidden = secret.contains(&reference.at.pointer);
-                    Some((class, if hidden { MASK.to_owned() } else { value }))
-                }
-                _ => None,
-            })
-            .collect();
-        for outside in named {
-            *self.decided.outside.entry(outside).or_default() += 1;
-        }
+        Ok(())
     }
 
     fn push(&mut self, mut change: Change, links: Links) {
@@ -538,7 +567,7 @@ impl<'a> Decider<'a> {
         }
     }
 
-    fn links(&self, resource: &Resource, actual: Option<&Resource>) -> Links {
+    fn links(&self, resource: &Resource, actual: Option<&Resource>) -> Result<Links> {
         let rules = self.sides.rules;
         let mut links = Links::default();
         links.needs.extend(resource.parent.iter().map(|parent| (parent.clone(), Role::Owner)));
@@ -550,8 +579,8 @@ impl<'a> Decider<'a> {
         if let Some(actual) = actual {
             links.holds = held(rules, self.sides.actual, actual);
         }
-        links.claims = self.claims(resource, actual);
-        links
+        links.claims = self.claims(resource, actual)?;
+        Ok(links)
     }
 
     fn item(

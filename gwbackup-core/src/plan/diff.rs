@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Document, Member, Resource, Rules, Says, decode, elements, members, push_segment,
+    Document, Member, Resource, Rules, Says, Snapshot, absent_places, decode, elements, members,
+    push_segment,
 };
 
 /// What stands in place of a secret.
@@ -38,6 +39,34 @@ pub(crate) fn secret_pointers(
         secret.extend(rules.members_of(kind, document, |member| *member == Member::Secret));
     }
     secret
+}
+
+/// Places of a resource that cannot be compared with what the target has.
+pub(crate) struct Unseen {
+    /// All of them.
+    pub(crate) places: Vec<String>,
+    /// Those for which somebody supplied a value.
+    pub(crate) supplied: Vec<String>,
+}
+
+/// What is absent on either side; and what was supplied where the gateway gives out something else
+/// than what it is given.
+pub(crate) fn unseen(
+    rules: &Rules,
+    wanted: &dyn Snapshot,
+    resource: &Resource,
+    actual: &Resource,
+) -> Unseen {
+    let mut places: Vec<String> = absent_places(resource).map(str::to_owned).collect();
+    places.extend(absent_places(actual).map(str::to_owned));
+    places.extend(
+        rules.unreadable(actual).into_iter().filter(|at| wanted.is_supplied(&resource.key, at)),
+    );
+    let is_supplied = |at: &&String| wanted.is_supplied(&resource.key, at);
+    let mut supplied: Vec<String> = places.iter().filter(is_supplied).cloned().collect();
+    supplied.sort();
+    supplied.dedup();
+    Unseen { places, supplied }
 }
 
 /// The fields that differ, in the order of the text.

@@ -3,11 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::Existing;
 use super::index::{Head, Index, is_assigned, is_in_scope};
+use super::policies::Policies;
 use super::translate::{InPlace, Located, Places, Translator};
 use crate::crypt::Fingerprint;
 use crate::error::{Error, Result};
-use crate::model::{HandleName, HandleSpec, Id, IdMap, Key, Rules, Snapshot, There, Within};
+use crate::model::{
+    HandleName, HandleSpec, Handles, Id, IdMap, Key, Resource, Rules, Snapshot, There, Within,
+};
 
 /// Candidates that are named for one ambiguous resource.
 const CANDIDATES: usize = 10;
@@ -31,8 +35,6 @@ pub(crate) struct Matching {
     pub(crate) ambiguous: BTreeMap<Key, Vec<Key>>,
     /// All of the target that an ambiguous one fits.
     contested: HashSet<u32>,
-    /// How many were taken by a name that is not unique.
-    pub(crate) adopted: u64,
 }
 
 impl Matching {
@@ -45,7 +47,6 @@ impl Matching {
             rekeyed: 0,
             ambiguous: BTreeMap::new(),
             contested: HashSet::new(),
-            adopted: 0,
         }
     }
 
@@ -88,9 +89,9 @@ impl Matching {
         self.contested.extend(fits.iter().map(|head| head.no()));
     }
 
-    /// Whether any pair has two different keys.
-    pub(crate) fn rekeyed(&self) -> bool {
-        self.rekeyed > 0
+    /// How many pairs have two different keys.
+    pub(crate) fn rekeyed(&self) -> usize {
+        self.rekeyed
     }
 
     /// Notes that one of the backup is one of the target.
@@ -111,7 +112,7 @@ impl Matching {
         }
         // Without identities from outside, equal parents become a pair by themselves.
         let same = there.is_child_of(Some(&parent));
-        (same && !self.rekeyed()) || self.actual.head(&parent).is_none()
+        (same && self.rekeyed == 0) || self.actual.head(&parent).is_none()
     }
 
     /// The map to keep with the run.
@@ -143,6 +144,29 @@ impl<'a> Sides<'a> {
         Translator::new(self.rules, self.desired, self.backup, &self.actual.gateway, places)
     }
 
+    /// The handles that a resource of the backup has in the target. A handle may hold another's id,
+    /// which may be another there; what has none yet is no handle. `moved`: whether that can be.
+    pub(crate) fn handles(
+        &self,
+        resource: &Resource,
+        places: &dyn Places,
+        moved: bool,
+    ) -> Result<Handles> {
+        let own = &self.desired.gateway;
+        if !moved {
+            return Ok(self.rules.handles(own, resource));
+        }
+        let (document, pending) = self.ours(places).write(resource)?;
+        let there = Resource { document, ..resource.clone() };
+        let mut handles = self.rules.handles(own, &there);
+        for spec in self.rules.unique_handles(&resource.key.kind) {
+            if pending.iter().any(|reference| spec.at.contains(&reference.at.pointer)) {
+                handles.remove(&spec.name);
+            }
+        }
+        Ok(handles)
+    }
+
     /// Reads the target's documents.
     pub(crate) fn theirs(&self) -> Translator<'a> {
         Translator::new(self.rules, self.actual, self.live, &self.actual.gateway, &InPlace)
@@ -150,12 +174,12 @@ impl<'a> Sides<'a> {
 }
 
 /// Matches in the order: explicit map, key, kept map, unique handles within the matched parent,
-/// content. `adopt`: one candidate by a name that is not unique is taken.
+/// content. Where the policy is to adopt, one candidate by a name that is not unique is taken.
 pub(crate) fn match_pass(
     sides: &Sides<'_>,
     explicit: &BTreeMap<Key, Key>,
     kept: &IdMap,
-    adopt: bool,
+    policies: &Policies,
 ) -> Result<Matching> {
     let mut found = Matching::new(sides.desired, sides.actual);
     for (own, there) in check_explicit(sides, explicit)? {
@@ -192,7 +216,7 @@ pub(crate) fn match_pass(
     open.sort_by_cached_key(|head| parents_first(sides.rules, *head));
     let theirs = sides.theirs();
     for run in open.chunk_by(|a, b| a.kind() == b.kind()) {
-        match_kind(sides, &mut found, run, &theirs, adopt)?;
+        match_kind(sides, &mut found, run, &theirs, policies)?;
     }
     Ok(found)
 }
@@ -241,7 +265,7 @@ fn match_kind(
     found: &mut Matching,
     open: &[Head<'_>],
     theirs: &Translator<'_>,
-    adopt: bool,
+    policies: &Policies,
 ) -> Result<()> {
     let Some(kind) = open.first().map(|head| head.kind()) else { return Ok(()) };
     let Some(spec) = sides.rules.spec(kind) else { return Ok(()) };
@@ -253,7 +277,8 @@ fn match_kind(
         // A child of something that is to be made has no equal yet.
         let Some(parent) = place_of_parent(found, *own) else { continue };
         let Some(resource) = sides.backup.get(&own.key())? else { continue };
-        let handles = sides.rules.handles(&sides.desired.gateway, &resource);
+        let places = PlannedPlaces { matching: found, renewed: None };
+        let handles = sides.handles(&resource, &places, found.rekeyed() > 0)?;
         let unique = spec.handles.iter().filter(|h| h.unique != Within::Nothing).find_map(|h| {
             let value = handles.get(&h.name)?;
             let fits: Vec<Head<'_>> = sides
@@ -292,10 +317,7 @@ fn match_kind(
             .collect();
         match fits.as_slice() {
             [] => {}
-            [only] if adopt => {
-                found.pair(own, *only);
-                found.adopted += 1;
-            }
+            [only] if policies.of(kind) == Existing::Adopt => found.pair(own, *only),
             _ => found.doubt(own, &fits),
         }
     }

@@ -36,6 +36,64 @@ pub(super) fn object(sides: &Sides<'_>, decided: &mut Decided) -> Result<()> {
     Ok(())
 }
 
+/// Blocks deletions that would take along, or that the target would refuse for, what stays.
+pub(super) fn spare(sides: &Sides<'_>, decided: &mut Decided) -> Result<()> {
+    let on = |wanted: fn(Action) -> bool| {
+        let changes = decided.changes.iter().filter(move |change| wanted(change.action));
+        changes.map(|change| change.target_key().clone()).collect::<HashSet<Key>>()
+    };
+    let going = on(|action| action == Action::Delete);
+    if going.is_empty() {
+        return Ok(());
+    }
+    // What is written needs what the backup says, which does not go.
+    let written = on(|action| !matches!(action, Action::Delete | Action::Create));
+    let mut stays: BTreeMap<Key, (Key, usize)> = BTreeMap::new();
+    let mut needs: HashMap<Key, Vec<Key>> = HashMap::new();
+    for resource in sides.live.scan()? {
+        let resource = resource?;
+        let kept = resource.owner.as_ref().is_some_and(|owner| going.contains(owner));
+        if kept || written.contains(&resource.key) {
+            continue;
+        }
+        for (above, role) in needed(sides, &resource) {
+            if role == Role::Later || above == resource.key || !going.contains(&above) {
+                continue;
+            }
+            if going.contains(&resource.key) {
+                needs.entry(resource.key.clone()).or_default().push(above);
+            } else {
+                stays.entry(above).or_insert_with(|| (resource.key.clone(), 0)).1 += 1;
+            }
+        }
+    }
+    // What stays for that reason needs others in turn.
+    let mut open: Vec<Key> = stays.keys().cloned().collect();
+    while let Some(key) = open.pop() {
+        for above in needs.remove(&key).into_iter().flatten() {
+            let entry = stays.entry(above.clone()).or_insert_with(|| {
+                open.push(above);
+                (key.clone(), 0)
+            });
+            entry.1 += 1;
+        }
+    }
+    for item in &mut decided.items {
+        let key = item.there.as_ref().unwrap_or(&item.key);
+        if let (Decision::Do(Action::Delete), Some((first, count))) =
+            (&item.decision, stays.get(key))
+        {
+            let more = if *count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            decided.summary.discount(&item.decision);
+            let why = format!("{first}{more} would go with it, or forbid it, and is not to go");
+            item.decision = Decision::Blocked(why);
+            decided.summary.count(&item.decision);
+        }
+    }
+    decided.retain(|c| c.action != Action::Delete || !stays.contains_key(c.target_key()));
+    Ok(())
+}
+
 /// Changes that take a unique name which nothing in the plan sets free.
 fn held_names(decided: &Decided) -> BTreeMap<Key, String> {
     let touched: BTreeSet<&Key> = decided

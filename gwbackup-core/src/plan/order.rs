@@ -1,6 +1,6 @@
 //! In which order the groups of a plan are written.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::arranged::{Arranged, Early, Room};
 use super::decide::Links;
@@ -228,29 +228,26 @@ impl Order {
         links: &[Links],
     ) -> Option<Vec<(ChangeNo, Room)>> {
         let ties = self.after[first].iter().filter(|(n, tie)| *n == second && *tie != Tie::Should);
-        let mut rooms: Vec<(ChangeNo, Room)> = Vec::new();
-        for (_, tie) in ties {
-            let Tie::Name(no) = tie else { return None };
+        let names = ties.map(|(_, tie)| if let Tie::Name(no) = tie { Some(*no) } else { None });
+        let names: BTreeSet<ChangeNo> = names.collect::<Option<_>>()?;
+        let mut rooms: BTreeMap<ChangeNo, BTreeSet<String>> = BTreeMap::new();
+        // Whoever lets go does so for all who wait for one of its names.
+        for (claimant, tie) in &self.after[first] {
+            let Tie::Name(no) = tie else { continue };
+            if !names.contains(no) {
+                continue;
+            }
             let own = links.get(usize::try_from(no.0).ok()?)?;
             let of = made.changes.get(usize::try_from(no.0).ok()?)?.target_key();
-            let claimed = made
-                .groups
-                .get(second)?
-                .changes
-                .iter()
-                .filter_map(|claimant| links.get(usize::try_from(claimant.0).ok()?));
-            for (_, handle) in claimed.flat_map(|l| &l.claims).filter(|(key, _)| key == of) {
+            let claiming = made.groups.get(*claimant)?.changes.iter();
+            let claiming = claiming.filter_map(|no| links.get(usize::try_from(no.0).ok()?));
+            for (_, handle) in claiming.flat_map(|l| &l.claims).filter(|(key, _)| key == of) {
                 let (_, at) = own.names.iter().find(|(name, _)| name == handle)?;
-                let room = (*no, Room::Rename(at.clone()));
-                match rooms.iter().find(|(other, _)| other == no) {
-                    None => rooms.push(room),
-                    Some(same) if *same == room => {}
-                    // Two names of one thing at once: nobody has needed that yet.
-                    Some(_) => return None,
-                }
+                rooms.entry(*no).or_default().insert(at.clone());
             }
         }
-        (!rooms.is_empty()).then_some(rooms)
+        let rooms = rooms.into_iter().map(|(no, at)| (no, Room::Rename(at.into_iter().collect())));
+        Some(rooms.collect()).filter(|rooms: &Vec<_>| !rooms.is_empty())
     }
 
     /// The error that names what waits for itself.

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::{
     Cause, ChangeNo, Document, Gap, HandleName, HandleSpec, Handles, Id, Kind, KindSpec, Member,
     MemberRule, MemorySnapshot, Part, Place, RefSpec, Reference, Replace, Resource, Role, Schema,
-    TextScan, To, Within,
+    TextScan, To, Verdict, Within,
 };
 use crate::{Error, ErrorKind};
 
@@ -82,8 +82,9 @@ fn decision(decided: &Decided, at: &str) -> Decision {
 }
 
 fn mapped(pairs: &[(&str, &str)]) -> PlanOptions {
-    let ids = pairs.iter().map(|(a, b)| (key(a), key(b))).collect();
-    PlanOptions { ids, ..PlanOptions::default() }
+    let mut options = PlanOptions::default();
+    options.mapping.extend(pairs.iter().map(|(a, b)| (key(a), key(b))));
+    options
 }
 
 fn refused(result: Result<Decided>) -> Error {
@@ -135,6 +136,121 @@ fn many_candidates_are_named_in_part_and_none_is_deleted() {
     let Decision::Ambiguous(named) = decision(&decided, "api/a1") else { panic!("{decided:?}") };
     assert_eq!(named.len(), 10);
     assert!(decided.changes.is_empty());
+}
+
+fn pruning() -> PlanOptions {
+    PlanOptions { prune: true, prune_limit: 100, ..PlanOptions::default() }
+}
+
+#[test]
+fn nothing_goes_that_would_take_along_what_stays() {
+    // Of rules the backup says nothing.
+    let detail = "left out".to_owned();
+    let gap =
+        Gap { kind: Some(Kind::known("rule")), under: None, cause: Cause::NotOffered, detail };
+    let backup = snapshot(&[]).with_gaps(vec![gap]);
+    let live = [
+        ("rule/r1", r#"{"service":"s1","path":"/a"}"#),
+        ("rule/r2", r#"{"service":"s1","path":"/b"}"#),
+        ("service/s1", r#"{"name":"one"}"#),
+        ("service/s2", r#"{"name":"two"}"#),
+    ];
+    let decided = scoped_draft(&backup, &snapshot(&live), &pruning()).unwrap();
+    let Decision::Blocked(why) = decision(&decided, "service/s1") else { panic!("{decided:#?}") };
+    assert!(why.contains("rule/r1") && why.contains("1 more"), "{why}");
+    assert_eq!(decision(&decided, "service/s2"), Decision::Do(Action::Delete));
+    assert_eq!((decided.summary.delete, decided.summary.blocked), (1, 1));
+    assert_eq!(decided.changes.len(), 1);
+}
+
+#[test]
+fn what_a_backup_of_a_part_does_not_hold_is_not_superfluous_elsewhere() {
+    let part = |of: Option<&str>| {
+        let name = of.map(|of| (HandleName::part(), of.to_owned()));
+        snapshot(&[]).with_handles(name.into_iter().collect())
+    };
+    let live = |of: Option<&str>| {
+        let handles = part(of).handles().clone();
+        snapshot(&[("service/s1", r#"{"name":"one"}"#)]).with_handles(handles)
+    };
+    for (own, there, goes) in [
+        (None, None, true),
+        (Some("tags a"), Some("tags a"), true),
+        (None, Some("tags a"), true),
+        (Some("tags a"), None, false),
+        (Some("tags a"), Some("tags b"), false),
+    ] {
+        let decided = scoped_draft(&part(own), &live(there), &pruning());
+        match decided {
+            Ok(decided) => assert!(goes && decided.summary.delete == 1, "{own:?} {there:?}"),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+                assert!(!goes && error.to_string().contains("tags a"), "{error}");
+            }
+        }
+        let restore = scoped_draft(&part(own), &live(there), &PlanOptions::default()).unwrap();
+        assert_eq!(restore.summary.foreign, 1);
+    }
+}
+
+/// `service` as in [`rules`], and `rule`, unique in its service and path.
+fn scoped_draft(
+    backup: &MemorySnapshot,
+    live: &MemorySnapshot,
+    options: &PlanOptions,
+) -> Result<Decided> {
+    let mut service = KindSpec::new(Kind::known("service"), 10);
+    service.handles.push(handle("name", Within::Gateway));
+    let mut rule = KindSpec::new(Kind::known("rule"), 20);
+    let at = vec!["/service".to_owned(), "/path".to_owned()];
+    let place = HandleName::known("place");
+    rule.handles.push(HandleSpec { name: place, at, unique: Within::Gateway, by_server: false });
+    rule.references.push(refers("/service", "service", Role::Owner));
+    let kinds = vec![service, rule];
+    let rules = Rules::new(Arc::new(Schema { kinds, ..Schema::default() }));
+    let none = BTreeSet::new();
+    let made = draft(&rules, backup, live, options, &IdMap::default(), &none, &none)?;
+    Ok(made.decided)
+}
+
+fn scoped_plan(backup: &[(&str, &str)], live: &[(&str, &str)]) -> Decided {
+    scoped_draft(&snapshot(backup), &snapshot(live), &PlanOptions::default()).unwrap()
+}
+
+#[test]
+fn a_handle_that_holds_anothers_id_is_looked_for_under_the_id_that_it_has_there() {
+    let backup = [
+        ("rule/r1", r#"{"service":"s1","path":"/a","limit":1}"#),
+        ("rule/r2", r#"{"service":"s2","path":"/a","limit":2}"#),
+        ("service/s1", r#"{"name":"pay"}"#),
+        ("service/s2", r#"{"name":"new"}"#),
+    ];
+    let live = [
+        ("rule/r8", r#"{"service":"s9","path":"/a","limit":8}"#),
+        ("rule/r9", r#"{"service":"x9","path":"/a","limit":9}"#),
+        ("service/s9", r#"{"name":"other"}"#),
+        ("service/x9", r#"{"name":"pay"}"#),
+    ];
+    let decided = scoped_plan(&backup, &live);
+    let item = decided.items.iter().find(|item| item.key == key("rule/r1")).unwrap();
+    assert_eq!(item.there, Some(key("rule/r9")));
+    assert_eq!(decision(&decided, "rule/r2"), Decision::Do(Action::Create));
+    assert_eq!(decided.summary.foreign, 2);
+    assert!(decided.links.iter().all(|links| links.claims.is_empty()), "{:?}", decided.links);
+}
+
+#[test]
+fn a_place_below_an_adopted_thing_is_claimed_from_whoever_has_it() {
+    let backup =
+        [("rule/r1", r#"{"service":"s1","path":"/a"}"#), ("service/s1", r#"{"name":"pay"}"#)];
+    let live = [
+        ("rule/r1", r#"{"service":"x9","path":"/b"}"#),
+        ("rule/r9", r#"{"service":"x9","path":"/a"}"#),
+        ("service/x9", r#"{"name":"pay"}"#),
+    ];
+    let decided = scoped_plan(&backup, &live);
+    let Decision::Blocked(why) = decision(&decided, "rule/r1") else { panic!("{decided:#?}") };
+    assert!(why.contains("rule/r9"), "{why}");
 }
 
 #[test]
@@ -268,10 +384,12 @@ fn what_lies_outside_is_named_once() {
     let live = snapshot(&[("plan/p3", role)]);
     let (options, none) = (PlanOptions::default(), BTreeSet::new());
     let made = draft(&rules, &backup, &live, &options, &IdMap::default(), &none, &none).unwrap();
-    let findings = made.findings();
-    assert_eq!(findings.len(), 1);
-    assert_eq!((findings[0].subject.as_str(), findings[0].verdict), ("admin", Verdict::Warning));
-    assert!(findings[0].detail.starts_with("role: named by 2 "), "{}", findings[0].detail);
+    let [role] = made.decided.outside.dependencies().try_into().unwrap();
+    assert_eq!((role.class.as_str(), role.name.as_str(), role.resources), ("role", "admin", 2));
+    assert_eq!(role.keys, [key("plan/p1"), key("plan/p2")]);
+    assert_eq!(role.finding(), None, "nobody looked");
+    let missing = Dependency { presence: Presence::Missing, ..role };
+    assert_eq!(missing.finding().map(|found| found.verdict), Some(Verdict::Failed));
 }
 
 /// `credential`, whose password the vendor gives out as a hash, and whose secret sometimes.

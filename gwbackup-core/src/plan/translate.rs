@@ -8,8 +8,8 @@ use super::index::{Head, Index, is_assigned};
 use crate::crypt::{Fingerprint, fingerprint, hex};
 use crate::error::Result;
 use crate::model::{
-    Document, HandleName, Handles, Key, Kind, Part, Place, Reference, Resource, Rules, Snapshot,
-    To, absent_places, text_of,
+    Document, HandleName, Handles, Key, Kind, Place, Reference, Resource, Rules, Snapshot, To,
+    absent_places,
 };
 
 /// Where a thing is in the target, as far as one of its handles is concerned.
@@ -164,9 +164,9 @@ impl<'a> Translator<'a> {
             }
             To::Gateway { handle } => {
                 let (was, is) = (self.own.gateway.get(handle)?, self.gateway.get(handle)?);
-                // Another region or account than the gateway's own stays what it is.
-                let says_so = || text_at(from, &reference.at).is_some_and(|text| text == *was);
-                (was != is && says_so()).then(|| Named::Text(is.clone()))
+                // Where it names another gateway, that is not what moves.
+                let own = was != is && from.document.text_at(&reference.at).as_ref() == Some(was);
+                own.then(|| Named::Text(is.clone()))
             }
             To::External { .. } => None,
         }
@@ -196,24 +196,6 @@ fn shifted(mut reference: Reference, texts: &[(Place, String)]) -> Reference {
         *own = start..end;
     }
     reference
-}
-
-/// What stands at a place.
-fn text_at(resource: &Resource, place: &Place) -> Option<String> {
-    let text = match place.part {
-        Part::Value => resource.document.get(&place.pointer)?.to_owned(),
-        Part::Name => {
-            let name = place.pointer.rsplit('/').next()?.replace("~1", "/").replace("~0", "~");
-            return slice(&name, place);
-        }
-    };
-    slice(&text_of(&text, place.coding)?, place)
-}
-
-fn slice(text: &str, place: &Place) -> Option<String> {
-    let Some(range) = &place.range else { return Some(text.to_owned()) };
-    text.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
-        .map(str::to_owned)
 }
 
 #[cfg(test)]

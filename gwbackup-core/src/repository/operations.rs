@@ -10,10 +10,14 @@ use crate::backup::{self, BackupOptions, BackupReport, BackupType};
 use crate::context::Context;
 use crate::crypt::random;
 use crate::error::Result;
-use crate::model::{IdMap, Key};
+use crate::mapping::Mapping;
+use crate::model::{IdMap, Key, Snapshot};
 use crate::plan::{Existing, PlanOptions, Selector};
+use crate::policy::Objectives;
 use crate::report::RestoreReport;
-use crate::restore::{self, ApplyOptions, Order, Plan, Ready};
+use crate::restore::{
+    self, ApplyOptions, Approval, DependencyProbe, Order, Plan, Ready, SecretProvider,
+};
 use crate::source::Source;
 use crate::target::{Check, Target};
 use crate::verify::{self, Depth, VerifyReport};
@@ -33,7 +37,15 @@ impl Repository {
     /// Describes a restore of `backup` onto `target`.
     pub fn restore(&self, backup: &BackupInfo, target: Arc<dyn Target>) -> RestoreBuilder {
         let (repository, backup) = (self.clone(), backup.clone());
-        RestoreBuilder { repository, backup, target, options: PlanOptions::default() }
+        let options = PlanOptions::default();
+        let (probes, secrets) = (Vec::new(), None);
+        RestoreBuilder { repository, backup, target, options, probes, secrets }
+    }
+
+    /// Writes into the log that the context's actor has looked at a plan and approved it: exactly this
+    /// plan, for exactly the state that it was made for.
+    pub async fn approve(&self, cx: &Context, plan: &Plan) -> Result<Approval> {
+        restore::approve(&self.vault, cx, plan).await
     }
 
     /// Goes on with a run, in the direction in which it stopped. `Refused` for one that is over;
@@ -70,7 +82,8 @@ impl Repository {
         let resumed = restore::resume(&self.vault, cx, run, target).await?;
         let about = resumed.about.clone();
         let run = Box::pin(restore::carry_on(&self.vault, cx, resumed, turn, options)).await?;
-        Ok(RestoreOutcome { report: RestoreReport::new(about, &run), map: run.map })
+        let objectives = self.vault.policy.objectives;
+        Ok(RestoreOutcome { report: RestoreReport::new(about, &run, objectives), map: run.map })
     }
 }
 
@@ -211,12 +224,20 @@ pub struct RestoreBuilder {
     backup: BackupInfo,
     target: Arc<dyn Target>,
     options: PlanOptions,
+    probes: Vec<Arc<dyn DependencyProbe>>,
+    secrets: Option<Arc<dyn SecretProvider>>,
 }
 
 impl RestoreBuilder {
     /// What happens to resources that exist and differ.
     pub fn existing(mut self, policy: Existing) -> Self {
         self.options.existing = policy;
+        self
+    }
+
+    /// The same for one kind, by its name or one of its aliases (may be said again).
+    pub fn existing_of(mut self, kind: impl Into<String>, policy: Existing) -> Self {
+        self.options.policies.insert(kind.into(), policy);
         self
     }
 
@@ -235,13 +256,34 @@ impl RestoreBuilder {
 
     /// Says which resource of the target a resource of the backup is.
     pub fn identity(mut self, backup: Key, target: Key) -> Self {
-        self.options.ids.insert(backup, target);
+        self.options.mapping.extend([(backup, target)]);
         self
     }
 
     /// Several identities at once.
     pub fn identities(mut self, map: BTreeMap<Key, Key>) -> Self {
-        self.options.ids.extend(map);
+        self.options.mapping.extend(map);
+        self
+    }
+
+    /// Says what things and texts of the backup are called in the target.
+    pub fn mapping(mut self, mapping: Mapping) -> Self {
+        self.options.mapping = mapping;
+        self
+    }
+
+    /// Looks with this for what the configuration needs outside the gateway (may be said again). What
+    /// is missing stops the restore before its first write.
+    pub fn probe(mut self, probe: Arc<dyn DependencyProbe>) -> Self {
+        self.probes.push(probe);
+        self
+    }
+
+    /// Takes secrets from here: what the backup does not hold, and what shall be another. From then
+    /// on a secret that is missing stops the restore before its first write. A run that is carried
+    /// on later has what was supplied, for keys with the right to secrets.
+    pub fn secrets(mut self, provider: Arc<dyn SecretProvider>) -> Self {
+        self.secrets = Some(provider);
         self
     }
 
@@ -256,20 +298,27 @@ impl RestoreBuilder {
     /// `KeyUnavailable` when a secret is needed that the keys may not read; `Refused` when more
     /// would be deleted than the limit allows, or no order of writing exists.
     pub async fn plan(self, cx: &Context) -> Result<PreparedRestore> {
-        let Self { repository, backup, target, options } = self;
-        let order = Order { point: backup.point, target, options };
-        Ok(PreparedRestore(restore::prepare(&repository.vault, cx, order).await?))
+        let Self { repository, backup, target, options, probes, secrets } = self;
+        let order = Order { point: backup.point, target, options, probes, secrets };
+        let ready = Box::pin(restore::prepare(&repository.vault, cx, order)).await?;
+        Ok(PreparedRestore(Box::new(ready)))
     }
 }
 
 /// A plan, ready to be carried out.
 #[derive(Debug)]
-pub struct PreparedRestore(Ready);
+pub struct PreparedRestore(pub(super) Box<Ready>);
 
 impl PreparedRestore {
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.0.plan
+    }
+
+    /// What the gateway shall hold: the backup as the plan sees it, mapping and supplied secrets
+    /// included. Probes follow from it.
+    pub fn configuration(&self) -> Arc<dyn Snapshot> {
+        Arc::clone(&self.0.world.material.backup)
     }
 
     /// Carries it out: safety backup, journal, writes, roll back where a step fails for good, read
@@ -280,9 +329,20 @@ impl PreparedRestore {
     /// says how the run ended. A cancelled context ends the run at its next safe point; a dropped
     /// future is a crash. [`Repository::resume`] goes on after either.
     pub async fn apply(self, cx: &Context, options: &ApplyOptions) -> Result<RestoreOutcome> {
-        let about = restore::About::from(&self.0.plan);
+        let objectives = self.0.vault.policy.objectives;
+        self.apply_for(cx, options, objectives).await
+    }
+
+    /// The same, held against these objectives.
+    pub(super) async fn apply_for(
+        self,
+        cx: &Context,
+        options: &ApplyOptions,
+        objectives: Objectives,
+    ) -> Result<RestoreOutcome> {
+        let about = self.0.about.clone();
         let run = Box::pin(self.0.apply(cx, options)).await?;
-        Ok(RestoreOutcome { report: RestoreReport::new(about, &run), map: run.map })
+        Ok(RestoreOutcome { report: RestoreReport::new(about, &run, objectives), map: run.map })
     }
 }
 

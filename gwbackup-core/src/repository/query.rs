@@ -7,13 +7,15 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::Repository;
+use super::drill::{DrillStanding, standing};
 use crate::archive::{Details, Manifest, View};
 use crate::catalog::{EventKind, EventOutcome, RecoveryPoint, State};
 use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Document, Key, Resource, Rules, Says, Snapshot as _};
+use crate::model::{Document, Key, Resource, Rules, Says, Snapshot};
 use crate::plan::Selector;
+use crate::policy::Span;
 use crate::restore::RunStatus;
 use crate::task::blocking;
 use crate::vault::Found;
@@ -125,6 +127,11 @@ impl BackupView {
         .await
     }
 
+    /// Its whole content, for whoever reads where that may block.
+    pub fn snapshot(&self) -> Arc<dyn Snapshot> {
+        Arc::clone(&self.view) as _
+    }
+
     /// One resource.
     pub async fn resource(&self, key: &Key) -> Result<Option<Resource>> {
         let (view, key) = (Arc::clone(&self.view), key.clone());
@@ -191,6 +198,8 @@ pub struct StatusReport {
     pub backups: BTreeMap<String, u64>,
     /// The newest restorable backup of each application and environment.
     pub newest: BTreeMap<String, String>,
+    /// How the rehearsals of each application and environment stand.
+    pub drills: BTreeMap<String, DrillStanding>,
     /// Runs that are not over: `resume` or `rollback` ends them.
     pub open_runs: Vec<RunInfo>,
     /// Events in the log.
@@ -337,6 +346,22 @@ impl Repository {
         if self.vault.places.len() == 1 {
             warnings.push("there is one copy only; three on two media are the rule".to_owned());
         }
+        let mut of_gateway: BTreeMap<String, Vec<&RecoveryPoint>> = BTreeMap::new();
+        // Also those that are gone: their drills took place.
+        for point in state.points().iter().filter(|p| p.committed.is_some()) {
+            if point.facts.kind != "safety" {
+                let gateway = format!("{}/{}", point.facts.application, point.facts.environment);
+                of_gateway.entry(gateway).or_default().push(point);
+            }
+        }
+        let every = self.vault.policy.drills.every.map(Span::duration);
+        let drills: BTreeMap<String, DrillStanding> = of_gateway
+            .into_iter()
+            .map(|(gateway, points)| (gateway, standing(points.into_iter(), every, cx.now())))
+            .collect();
+        for (gateway, _) in drills.iter().filter(|(_, standing)| standing.overdue) {
+            warnings.push(format!("a drill of {gateway} is overdue: run `drill`"));
+        }
         let over = |status: &Option<RunStatus>| {
             !matches!(status, None | Some(RunStatus::RollbackIncomplete))
         };
@@ -347,6 +372,7 @@ impl Repository {
             copies: copies.collect(),
             backups,
             newest: newest.into_iter().map(|(g, point)| (g, point.visible_name())).collect(),
+            drills,
             open_runs,
             events: state.head().map_or(0, |head| head.seq),
             warnings,

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::approval::{Act, Authorizer, Request, authorize};
 use super::compare::{Comparison, compare, newcomers};
 use super::journal::{Record, RunStatus};
+use super::phases::{Phase, Phases};
 use super::prepare::{EndFacts, Plan, Ready, Resumed, capture};
 use super::run::{Run, full_text};
 use crate::archive::Details;
@@ -16,9 +18,14 @@ use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Finding, IdMap, Key, Verdict};
-use crate::target::Check;
+use crate::plan::Presence;
+use crate::target::{Check, Target};
 use crate::task::blocking;
 use crate::vault::Vault;
+
+/// Names of phases that more than one way leads through.
+const WRITE: &str = "write";
+const COMPARE: &str = "read back and compare";
 
 /// What a restore may do.
 #[derive(Debug, Clone, Default)]
@@ -27,8 +34,41 @@ pub struct ApplyOptions {
     pub accept_partial: bool,
     /// Destroy values that no roll back could bring back.
     pub accept_loss: bool,
+    /// Restore though the policy demands a drill of the backup, and none has passed.
+    pub accept_undrilled: bool,
     /// Tests to run afterwards.
     pub checks: Vec<Arc<dyn Check>>,
+    /// Who decides whether the gateway may be written; everybody may if absent.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
+    /// Which stage the gateway is, for that decision; that of the backup if absent.
+    pub environment: Option<String>,
+}
+
+impl ApplyOptions {
+    /// Asks whether this may be done; why it may.
+    async fn authorized(
+        &self,
+        vault: &Vault,
+        cx: &Context,
+        act: Act,
+        about: (&str, Uuid, String),
+        details: &Details,
+    ) -> Result<Option<String>> {
+        let Some(authorizer) = &self.authorizer else { return Ok(None) };
+        let (gateway, backup, subject) = about;
+        let request = Request {
+            act,
+            actor: cx.actor().to_owned(),
+            claims: cx.claims().clone(),
+            reason: cx.reason().map(str::to_owned),
+            gateway: gateway.to_owned(),
+            environment: self.environment.clone().unwrap_or_else(|| details.environment.clone()),
+            backup,
+            subject,
+            approvals: Vec::new(),
+        };
+        authorize(vault, cx, authorizer.as_ref(), request).await.map(Some)
+    }
 }
 
 /// How a run went.
@@ -45,6 +85,8 @@ pub struct RunReport {
     pub compare: Comparison,
     /// The backup of the target before the run.
     pub safety: Option<Uuid>,
+    /// Why the gateway could be written, where somebody had to be asked.
+    pub allowed: Option<String>,
     /// Why the target could not be read back; `compare` is empty then.
     pub unread: Option<String>,
     /// Identities in the target, where they differ from those in the backup.
@@ -55,6 +97,8 @@ pub struct RunReport {
     pub newcomers: Vec<Key>,
     /// What the tests found.
     pub checks: Vec<Finding>,
+    /// What was done when, in order.
+    pub phases: Vec<Phase>,
     /// When it began.
     pub started: Timestamp,
     /// When it ended.
@@ -74,9 +118,15 @@ impl Ready {
                 crate::plan::Decision::Blocked(why) => format!("blocked: {why}{more}"),
                 _ => format!("it is not clear which of the target's resources it is{more}"),
             };
+            return Err(Error::refused(message).on(&item.key).help(
+                "see the plan; map what is named, supply what is missing, or restore a selection",
+            ));
+        }
+        if let Some(missing) = plan.dependencies.iter().find(|d| d.presence == Presence::Missing) {
+            let message = "it is missing outside the gateway, and the configuration needs it";
             return Err(Error::refused(message)
-                .on(&item.key)
-                .help("see the plan; name identities with a mapping, or restore a selection"));
+                .on(format!("{} {}", missing.class, missing.name))
+                .help("provide it, map its name to another, or leave out what needs it"));
         }
         if let Some(finding) = plan.findings.iter().find(|f| f.verdict == Verdict::Failed) {
             return Err(Error::refused(format!("the target refuses: {}", finding.detail))
@@ -86,6 +136,18 @@ impl Ready {
             return Err(Error::refused("a part of the gateway is missing in this backup")
                 .on(&plan.backup_name)
                 .help("choose another backup, or accept it (`--accept-partial`)"));
+        }
+        let environment = &self.details.environment;
+        let demanded = self.vault.policy.drills.required_for.contains(environment);
+        if demanded && !self.drilled && !options.accept_undrilled {
+            return Err(Error::refused(
+                "no drill of this backup has passed, and the policy demands one",
+            )
+            .on(&plan.backup_name)
+            .help(
+                "run `drill`, choose a backup that was drilled, or accept it \
+                       (`--accept-undrilled`)",
+            ));
         }
         if let Some(step) = plan.losses().next().filter(|_| !options.accept_loss) {
             return Err(Error::refused("a value that nobody could bring back would be destroyed")
@@ -121,14 +183,18 @@ impl Ready {
     pub(crate) async fn apply(self, cx: &Context, options: &ApplyOptions) -> Result<RunReport> {
         self.consent(options)?;
         self.vault.writable()?;
-        let started = cx.now();
+        let mut phases = Phases::new(cx);
         let partial = self.plan.summary.cannot_restore > 0;
         let vault = Arc::clone(&self.vault);
         if self.plan.is_empty() {
-            return self.nothing_to_do(cx, options, partial, started).await;
+            return self.nothing_to_do(cx, options, partial, phases).await;
         }
+        let about = (self.plan.target.as_str(), self.plan.backup, self.plan.digest()?);
+        let allowed = options.authorized(&vault, cx, Act::Restore, about, &self.details).await?;
+        phases.begin(cx, "see that the target has not moved");
         self.unmoved(cx).await?;
-        let (mut run, begin, rest) = self.into_run(cx)?;
+        phases.begin(cx, "safety backup");
+        let (mut run, begin, rest) = self.into_run(cx).await?;
         let facts = EndFacts {
             run: run.id,
             source: rest.plan.source.clone(),
@@ -141,10 +207,11 @@ impl Ready {
         announce(&vault, cx, &facts, &rest.plan).await?;
         run.journal.write(cx, &Record::Begin(Box::new(begin))).await?;
         let id = run.id;
+        phases.begin(cx, WRITE);
         run.go(cx, partial).await.map(drop).or_else(stopped).map_err(|e| interrupted(id, e))?;
-        conclude(&vault, cx, run, &rest.details, &rest.left_alone, options, facts, started)
+        conclude(&vault, cx, run, &rest.details, &rest.left_alone, options, facts, phases)
             .await
-            .map(|report| RunReport { safety: Some(safety.id), ..report })
+            .map(|report| RunReport { safety: Some(safety.id), allowed, ..report })
             .map_err(|e| interrupted(id, e))
     }
 
@@ -153,17 +220,18 @@ impl Ready {
         cx: &Context,
         options: &ApplyOptions,
         partial: bool,
-        started: Timestamp,
+        mut phases: Phases,
     ) -> Result<RunReport> {
+        phases.begin(cx, COMPARE);
         let live = self.safety.view(&self.vault).await?;
         let (world, left_alone) = (self.world.clone(), self.left_alone.clone());
         let compare = blocking(move || compare(&world, live.as_ref(), false, &left_alone)).await?;
-        let mut checks = Vec::new();
-        for check in &options.checks {
-            checks.extend(check.run(cx, self.target.as_ref()).await?);
-        }
+        let checks = tested(cx, &mut phases, options, &self.target).await;
+        let (started, phases) = (phases.started(), phases.finish(cx));
         Ok(RunReport {
+            phases,
             unread: None,
+            allowed: None,
             run: None,
             status: if partial { RunStatus::Partial } else { RunStatus::Success },
             applied: 0,
@@ -219,7 +287,7 @@ pub(crate) async fn carry_on(
     options: &ApplyOptions,
 ) -> Result<RunReport> {
     vault.writable()?;
-    let started = cx.now();
+    let mut phases = Phases::new(cx);
     let Resumed { mut run, begin, details, left_alone, partial, announced, .. } = resumed;
     let id = run.id;
     let ended = run.state.ended.filter(|_| announced);
@@ -232,6 +300,10 @@ pub(crate) async fn carry_on(
         }
         _ => {}
     }
+    let act = if turn { Act::RollBack } else { Act::Resume };
+    let about = (begin.target.as_str(), begin.backup, id.to_string());
+    let allowed = options.authorized(vault, cx, act, about, &details).await?;
+    phases.begin(cx, if turn { "roll back" } else { WRITE });
     if turn && !run.state.backwards {
         run.turn(cx, "asked for".to_owned()).await.map_err(|e| interrupted(id, e))?;
     }
@@ -248,9 +320,9 @@ pub(crate) async fn carry_on(
     if !run.state.ended.is_some_and(|status| finished.contains(&status)) {
         run.go(cx, partial).await.map(drop).or_else(stopped).map_err(|e| interrupted(id, e))?;
     }
-    conclude(vault, cx, run, &details, &left_alone, options, facts, started)
+    conclude(vault, cx, run, &details, &left_alone, options, facts, phases)
         .await
-        .map(|report| RunReport { safety: Some(begin.safety), ..report })
+        .map(|report| RunReport { safety: Some(begin.safety), allowed, ..report })
         .map_err(|e| interrupted(id, e))
 }
 
@@ -264,7 +336,7 @@ async fn conclude(
     left_alone: &BTreeSet<Key>,
     options: &ApplyOptions,
     mut facts: EndFacts,
-    started: Timestamp,
+    mut phases: Phases,
 ) -> Result<RunReport> {
     // A cancelled run still says where it stands.
     let cx = &cx.clone().with_cancellation(tokio_util::sync::CancellationToken::new());
@@ -275,21 +347,14 @@ async fn conclude(
     let mut checks = Vec::new();
     let (mut found, mut unread) = (Seen::default(), None);
     if status != RunStatus::Cancelled {
+        phases.begin(cx, COMPARE);
         // What was written stays written, whether or not it can be looked at.
         match look(vault, cx, &run, details, left_alone).await {
             Ok(seen) => found = seen,
             Err(e) => unread = Some(full_text(&e)),
         }
         if !rolled_back {
-            for check in &options.checks {
-                match check.run(cx, run.target.as_ref()).await {
-                    Ok(findings) => checks.extend(findings),
-                    Err(e) => {
-                        let detail = format!("the test did not end: {}", full_text(&e));
-                        checks.push(Finding::new("test", Verdict::Unknown, detail));
-                    }
-                }
-            }
+            checks = tested(cx, &mut phases, options, &run.target).await;
         }
     }
     let Seen { compare, newcomers } = found;
@@ -301,19 +366,27 @@ async fn conclude(
     };
     if status != RunStatus::Cancelled {
         let kind = EventKind::RESTORE_END;
+        let of = |fits: &dyn Fn(Verdict) -> bool| {
+            checks.iter().filter(|finding| fits(finding.verdict)).count() as u64
+        };
         let draft = EventDraft::new(cx, kind, "run", run.id, outcome)?
             .count("applied", run.state.applied)
             .count("equal", compare.equal)
             .count("different", compare.different)
+            .count("tests", of(&|verdict| verdict != Verdict::NotRun))
+            .count("tests_failed", of(&|verdict| verdict == Verdict::Failed))
             .data(&facts)?;
         vault.record(cx, draft).await?;
     }
+    let (started, phases) = (phases.started(), phases.finish(cx));
     Ok(RunReport {
+        phases,
         run: Some(run.id),
         status,
         applied: run.state.applied,
         compare,
         unread,
+        allowed: None,
         safety: None,
         map,
         failures: run.state.failures,
@@ -322,6 +395,29 @@ async fn conclude(
         started,
         ended: cx.now(),
     })
+}
+
+/// Runs the tests. One that does not end proves nothing, and is no reason to lose the report.
+async fn tested(
+    cx: &Context,
+    phases: &mut Phases,
+    options: &ApplyOptions,
+    target: &Arc<dyn Target>,
+) -> Vec<Finding> {
+    if !options.checks.is_empty() {
+        phases.begin(cx, "tests");
+    }
+    let mut found = Vec::new();
+    for check in &options.checks {
+        match check.run(cx, target.as_ref()).await {
+            Ok(findings) => found.extend(findings),
+            Err(e) => {
+                let detail = format!("the test did not end: {}", full_text(&e));
+                found.push(Finding::new("test", Verdict::Unknown, detail));
+            }
+        }
+    }
+    found
 }
 
 /// What reading back found.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::world::World;
 use crate::error::Result;
-use crate::model::{Action, Key, Rules, Snapshot, Verdict, absent_places};
-use crate::plan::{FieldChange, Join, field_changes, label, secret_pointers};
+use crate::model::{Action, Key, Rules, Snapshot, Verdict};
+use crate::plan::{FieldChange, Join, field_changes, label, secret_pointers, unseen};
 
 /// Differences that a report names one by one.
 const NAMED: usize = 1000;
@@ -82,8 +82,7 @@ pub(crate) fn compare(
             found.deviation(rules, &resource, true, Vec::new());
             continue;
         };
-        let absent: Vec<String> =
-            absent_places(&resource).chain(absent_places(&actual)).map(str::to_owned).collect();
+        let absent = unseen(rules, wanted, &resource, &actual).places;
         let (document, _) = ours.write(&resource)?;
         let attached = resource.attachments == actual.attachments;
         if document == actual.document && attached && absent.is_empty() {
@@ -113,10 +112,11 @@ pub(crate) fn compare(
     Ok(found)
 }
 
-/// What must not be there any more: what the run deleted, or what a roll back undid.
+/// What must not be there any more: what the run deleted; or what the run made, whether a roll back
+/// could undo it or not.
 fn gone(world: &World, rolled_back: bool) -> BTreeSet<Key> {
     let material = &world.material;
-    world.progress(|progress| {
+    let mut gone = world.progress(|progress| {
         let mut keys = BTreeSet::new();
         if rolled_back {
             let new = |key: &&Key| material.actual.head(key).is_none();
@@ -132,7 +132,15 @@ fn gone(world: &World, rolled_back: bool) -> BTreeSet<Key> {
         }
         keys.retain(|key| !progress.is_made(key));
         keys
-    })
+    });
+    if rolled_back {
+        let left: Vec<_> = world.progress(|p| p.applied.union(&p.doubtful).copied().collect());
+        let left = left.iter().filter_map(|no| material.changes.get(no));
+        let made =
+            left.filter(|change| material.is_made(change)).map(|change| world.key_of(change));
+        gone.extend(made.filter(|key| material.actual.head(key).is_none()));
+    }
+    gone
 }
 
 /// A difference that no member holds.

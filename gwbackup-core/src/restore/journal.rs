@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::model::{ChangeNo, Handles, IdMap, Key};
 use crate::plan::{Arranged, PlanOptions};
+use crate::vault::Confidential;
 
 /// Where a run's records are kept, in order.
 #[async_trait]
@@ -74,6 +75,9 @@ pub(crate) enum Record {
 pub(crate) struct Begin {
     pub(crate) backup: Uuid,
     pub(crate) safety: Uuid,
+    /// What was supplied for this run alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) secrets: Option<Confidential>,
     pub(crate) target: String,
     pub(crate) options: PlanOptions,
     pub(crate) kept: IdMap,

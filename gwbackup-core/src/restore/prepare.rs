@@ -2,29 +2,37 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
+use super::dependencies::{DependencyProbe, check};
+use super::desired::Desired;
 use super::journal::{Begin, Journal, Record};
 use super::run::{Run, State, begin};
 use super::store::VaultRecords;
+use super::supply::{SecretProvider, ask};
 use super::world::{Material, Progress, World};
 use crate::archive::{Capture, Details, View};
 use crate::backup::{self, BackupOptions, Prepared, Task};
 use crate::catalog::{EventDraft, EventKind, EventOutcome, RecoveryPoint, State as BackupState};
-use crate::clock::rfc3339;
+use crate::clock::{Timestamp, millis, rfc3339};
 use crate::context::Context;
-use crate::crypt::uuid_v7;
+use crate::crypt::{hex, uuid_v7};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Change, Description, Finding, IdMap, Key, Rules, Undo, Verdict};
+use crate::mapping::RuleUse;
+use crate::model::{
+    Change, Description, Finding, IdMap, Key, Restore, Rules, Supplied, Undo, Verdict,
+};
 use crate::plan::{
-    Arranged, Decision, Draft, FieldChange, Head, Item, Links, PlanOptions, PlannedStep, Room,
-    Summary, draft, with_early,
+    Arranged, Decision, Dependency, Draft, FieldChange, Head, Item, Links, PlanOptions,
+    PlannedStep, Room, Summary, draft, with_early,
 };
 use crate::source::Source;
 use crate::target::Target;
 use crate::task::blocking;
-use crate::vault::Vault;
+use crate::vault::{Found, Vault};
 
 /// What a restore would do, as a value: can be printed, stored, approved.
 ///
@@ -60,6 +68,15 @@ pub struct Plan {
     pub left: Vec<Item>,
     /// What stops it before its first write.
     pub blocked: Vec<Item>,
+    /// What each rule of the mapping did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mapping: Vec<RuleUse>,
+    /// Places whose secrets were supplied, written `kind/id#/pointer`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supplied: Vec<String>,
+    /// What the resources to write need outside the gateway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<Dependency>,
     /// What the target's own dry run found.
     pub findings: Vec<Finding>,
     /// How long the writing takes, in milliseconds, as far as the provider can tell.
@@ -67,6 +84,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A digest of what it would do to which state: whoever approves it approves exactly this.
+    /// `Invalid` when the plan cannot be written as JSON.
+    pub fn digest(&self) -> Result<String> {
+        let parts = (
+            (&self.schema, self.backup, &self.backup_digest),
+            (&self.target, &self.target_digest),
+            (&self.options, &self.supplied, &self.steps),
+        );
+        let bytes = serde_json::to_vec(&parts)
+            .map_err(|_| Error::invalid("the plan cannot be written as JSON"))?;
+        Ok(hex::encode(&Sha256::digest(bytes)))
+    }
+
     /// Whether it writes nothing.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
@@ -97,12 +127,15 @@ pub(crate) struct Order {
     pub(crate) point: RecoveryPoint,
     pub(crate) target: Arc<dyn Target>,
     pub(crate) options: PlanOptions,
+    pub(crate) probes: Vec<Arc<dyn DependencyProbe>>,
+    pub(crate) secrets: Option<Arc<dyn SecretProvider>>,
 }
 
 /// A plan with everything that it takes to carry it out.
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) vault: Arc<Vault>,
+    pub(crate) about: About,
     pub(crate) plan: Plan,
     pub(crate) target: Arc<dyn Target>,
     pub(crate) description: Description,
@@ -114,11 +147,14 @@ pub(crate) struct Ready {
     pub(crate) kept: IdMap,
     /// Resources that the plan does not want to write though they differ.
     pub(crate) left_alone: BTreeSet<Key>,
+    /// Whether a drill of the backup has passed.
+    pub(crate) drilled: bool,
 }
 
 /// Compares the backup with the live gateway. Writes nothing anywhere.
 pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> Result<Ready> {
-    let Order { point, target, mut options } = order;
+    let Order { point, target, mut options, probes, secrets } = order;
+    options.supply |= secrets.is_some();
     options.at.get_or_insert(cx.now().as_second());
     if !matches!(point.state(cx.now()), BackupState::Success | BackupState::Partial) {
         return Err(Error::refused("the backup did not succeed, so it cannot be restored")
@@ -140,11 +176,16 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
     let safety = capture(vault, cx, &target, &description, &found.details).await?;
     let live = safety.view(vault).await?;
     let rules = Rules::new(Arc::clone(&description.schema));
+    let mut desired = desired(backup, &rules, &options).await?;
+    if let Some(provider) = &secrets {
+        let supplied = ask(cx, provider.as_ref(), &desired, &rules).await?;
+        desired = desired.with(supplied, &rules)?;
+    }
+    let supplied = desired.supplied().map(Supplied::places).unwrap_or_default();
     let mut made = {
         let (options, kept) = (options.clone(), kept.clone());
         let soft_deleted = safety.soft_deleted.clone();
-        let (backup, live) = (Arc::clone(&backup), Arc::clone(&live));
-        blocking(move || material(rules, backup, live, &options, &kept, &soft_deleted)).await?
+        blocking(move || material(rules, desired, live, &options, &kept, &soft_deleted)).await?
     };
     let changes: Vec<Change> = made.material.changes.values().cloned().collect();
     let arrange = |changes: &[Change]| target.arrange(&description, changes);
@@ -154,13 +195,15 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
     let numbers: Vec<_> = changes.iter().map(|change| change.no).collect();
     let states = world.around(&numbers, false);
     let mut findings = target.validate(cx, &description, &changes, &states).await?;
-    findings.extend(made.findings);
+    findings.extend(made.findings.clone());
+    findings.extend(check(cx, &probes, &mut made.dependencies, target.as_ref()).await?);
     let steps = steps(&arranged, &world, &made.items);
-    let about = About::new(&point, &found.details, target.address(), &made.summary, &made.items);
+    let about = About::new(&point, &found, target.address(), &made.summary, &made.items, &findings);
     let is_blocked =
         |item: &Item| matches!(item.decision, Decision::Blocked(_) | Decision::Ambiguous(_));
     let blocked = made.items.into_iter().filter(is_blocked).collect();
     let estimate = arranged.estimate(description.limits.parallel_writes);
+    let own = about.clone();
     let plan = Plan {
         schema: "gwbackup.plan/1".to_owned(),
         backup: about.backup,
@@ -176,11 +219,15 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
         steps,
         left: about.left,
         blocked,
+        mapping: made.mapping,
+        supplied,
+        dependencies: made.dependencies,
         findings,
         estimate_ms: u64::try_from(estimate.as_millis()).unwrap_or(u64::MAX),
     };
     Ok(Ready {
         vault: Arc::clone(vault),
+        about: own,
         plan,
         target,
         description,
@@ -191,6 +238,7 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
         details: found.details,
         kept,
         left_alone: made.left_alone,
+        drilled: point.drill_passed.is_some(),
     })
 }
 
@@ -201,6 +249,8 @@ struct Made {
     links: Vec<Links>,
     left_alone: BTreeSet<Key>,
     findings: Vec<Finding>,
+    dependencies: Vec<Dependency>,
+    mapping: Vec<RuleUse>,
 }
 
 impl Made {
@@ -211,27 +261,30 @@ impl Made {
     }
 }
 
+/// The backup as the options let it appear, without secrets that somebody supplies.
+async fn desired(backup: Arc<View>, rules: &Rules, options: &PlanOptions) -> Result<Desired> {
+    let (rules, mapping) = (rules.clone(), options.mapping.clone());
+    blocking(move || Desired::new(backup, &rules, &mapping)).await
+}
+
 fn material(
     rules: Rules,
-    backup: Arc<View>,
+    desired: Desired,
     live: Arc<View>,
     options: &PlanOptions,
     kept: &IdMap,
     soft_deleted: &BTreeSet<Key>,
 ) -> Result<Made> {
-    let made = draft(
-        &rules,
-        backup.as_ref(),
-        live.as_ref(),
-        options,
-        kept,
-        soft_deleted,
-        &BTreeSet::new(),
-    )?;
+    let (options, kept) = (&desired.options(options), &desired.kept(kept));
+    let none = BTreeSet::new();
+    let (backup, now) = (desired.snapshot(), live.as_ref());
+    let made = draft(&rules, backup.as_ref(), now, options, kept, soft_deleted, &none)?;
     let left_alone = left_alone(&made, options);
-    let findings = made.findings();
-    let (material, items, summary, links) = Material::new(rules, backup, live, made);
-    Ok(Made { material, items, summary, links, left_alone, findings })
+    let findings = desired.findings();
+    let dependencies = made.decided.outside.dependencies();
+    let mapping = desired.used();
+    let (material, items, summary, links) = Material::new(rules, desired, live, made);
+    Ok(Made { material, items, summary, links, left_alone, findings, dependencies, mapping })
 }
 
 /// Whether the plan leaves this resource though it is not as in the backup.
@@ -259,16 +312,55 @@ pub(crate) struct About {
     pub(crate) target: String,
     pub(crate) summary: Summary,
     pub(crate) left: Vec<Item>,
+    /// What a person should know that the target or the plan found beforehand.
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) origin: Origin,
+}
+
+/// Where a restored configuration comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Origin {
+    /// Whose gateway.
+    pub application: String,
+    /// Which stage of it.
+    pub environment: String,
+    /// `full`, `incremental` or `safety`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether all of the gateway was read.
+    pub complete: bool,
+    /// When it began to be read: what changed later is lost.
+    #[serde(serialize_with = "millis")]
+    pub taken_at: Timestamp,
+    /// Keyed digest of its state.
+    pub digest: String,
+    /// Product and version.
+    pub product: String,
+    /// Resources in it.
+    pub resources: u64,
 }
 
 impl About {
     fn new(
         point: &RecoveryPoint,
-        details: &Details,
+        found: &Found,
         target: String,
         summary: &Summary,
         items: &[Item],
+        findings: &[Finding],
     ) -> Self {
+        let Found { manifest, details, .. } = found;
+        let origin = Origin {
+            application: details.application.clone(),
+            environment: details.environment.clone(),
+            kind: manifest.kind.clone(),
+            complete: manifest.capture == Capture::Complete,
+            taken_at: manifest.started_at,
+            digest: details.state_digest.clone(),
+            product: format!("{} {}", details.product, details.version),
+            resources: details.resources,
+        };
         Self {
             backup: point.backup,
             backup_name: point.visible_name(),
@@ -276,19 +368,8 @@ impl About {
             target,
             summary: summary.clone(),
             left: items.iter().filter(|item| is_left(item)).cloned().collect(),
-        }
-    }
-}
-
-impl From<&Plan> for About {
-    fn from(plan: &Plan) -> Self {
-        Self {
-            backup: plan.backup,
-            backup_name: plan.backup_name.clone(),
-            source: plan.source.clone(),
-            target: plan.target.clone(),
-            summary: plan.summary.clone(),
-            left: plan.left.clone(),
+            findings: findings.to_vec(),
+            origin,
         }
     }
 }
@@ -323,11 +404,14 @@ fn steps(arranged: &Arranged, world: &World, items: &[Item]) -> Vec<PlannedStep>
             let fields = match early.get(&change.no) {
                 None => item.map(|item| item.fields.clone()).unwrap_or_default(),
                 Some(Room::Removal) => Vec::new(),
-                Some(Room::Rename(at)) => vec![FieldChange {
-                    at: at.clone(),
-                    from: None,
-                    to: Some("(temporary)".to_owned()),
-                }],
+                Some(Room::Rename(places)) => places
+                    .iter()
+                    .map(|at| FieldChange {
+                        at: at.clone(),
+                        from: None,
+                        to: Some("(temporary)".to_owned()),
+                    })
+                    .collect(),
             };
             let target = change.target_key();
             steps.push(PlannedStep {
@@ -383,13 +467,33 @@ async fn kept_map(vault: &Arc<Vault>, cx: &Context, source: &str, target: &str) 
 }
 
 impl Ready {
+    /// Something that the target holds already, beyond what is always there.
+    pub(crate) fn occupant(&self) -> Option<Key> {
+        let material = &self.world.material;
+        let counts = |head: &Head<'_>| {
+            material.rules.spec(head.kind()).is_some_and(|spec| {
+                let fixed = spec.presence.is_fixed(&head.key().id.last());
+                spec.restore == Restore::Always && spec.verbs.delete && !fixed
+            })
+        };
+        material.actual.heads().find(counts).map(Head::key)
+    }
+
     /// Makes a run of it: nothing is written yet.
-    pub(crate) fn into_run(self, cx: &Context) -> Result<(Run, Begin, Unstarted)> {
+    pub(crate) async fn into_run(self, cx: &Context) -> Result<(Run, Begin, Unstarted)> {
         let id = uuid_v7(cx.clock().as_ref())?;
+        let secrets = match self.world.material.wanted.supplied() {
+            Some(supplied) => {
+                let plain = supplied.to_plain()?;
+                Some(self.vault.seal_confidential(cx, *id.as_bytes(), &plain).await?)
+            }
+            None => None,
+        };
         let store = Arc::new(VaultRecords { vault: Arc::clone(&self.vault), run: id });
         let begin = Begin {
             backup: self.plan.backup,
             safety: self.safety.backup,
+            secrets,
             target: self.plan.target.clone(),
             options: self.plan.options.clone(),
             kept: self.kept,
@@ -405,6 +509,7 @@ impl Ready {
             links: self.links,
             kept: begin.kept.clone(),
             state: State::new(self.arranged),
+            unanswered: AtomicUsize::new(0),
         };
         let rest = Unstarted {
             plan: self.plan,
@@ -470,11 +575,16 @@ pub(crate) async fn resume(
     let live = vault.view(cx, known(begin.safety)?).await?;
     let description = target.describe(cx).await?;
     let rules = Rules::new(Arc::clone(&description.schema));
+    let mut desired = desired(backup, &rules, &begin.options).await?;
+    if let Some(sealed) = &begin.secrets {
+        let plain = vault.open_confidential(cx, *id.as_bytes(), sealed).await?;
+        desired = desired.with(Supplied::from_plain(&plain)?, &rules)?;
+    }
     let mut made = {
         let begin = begin.clone();
         blocking(move || {
             let soft_deleted = begin.soft_deleted.iter().cloned().collect();
-            material(rules, backup, live, &begin.options, &begin.kept, &soft_deleted)
+            material(rules, desired, live, &begin.options, &begin.kept, &soft_deleted)
         })
         .await?
     };
@@ -489,8 +599,10 @@ pub(crate) async fn resume(
     }
     made.take_early(&begin.arranged);
     let world = World::new(Arc::new(made.material), Progress::default());
-    let (point, details) = (known(begin.backup)?, &found.details);
-    let about = About::new(point, details, begin.target.clone(), &made.summary, &made.items);
+    let point = known(begin.backup)?;
+    let target_address = begin.target.clone();
+    let about =
+        About::new(point, &found, target_address, &made.summary, &made.items, &made.findings);
     let left_alone = made.left_alone;
     let partial = made.summary.cannot_restore > 0;
     let mut run = Run {
@@ -502,6 +614,7 @@ pub(crate) async fn resume(
         links: made.links,
         kept: begin.kept.clone(),
         state: State::new(begin.arranged.clone()),
+        unanswered: AtomicUsize::new(0),
     };
     run.replay(&records);
     let announced =

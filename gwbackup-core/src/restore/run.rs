@@ -4,7 +4,7 @@ mod attempt;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::StreamExt as _;
 use uuid::Uuid;
@@ -37,6 +37,8 @@ pub(crate) struct Run {
     /// What was known before the run about where things are.
     pub(crate) kept: IdMap,
     pub(crate) state: State,
+    /// Steps in a row that were given up because the target did not answer.
+    pub(crate) unanswered: AtomicUsize,
 }
 
 /// Where a run stands; rebuilt from its journal.
@@ -247,21 +249,23 @@ impl Run {
         Ok(status)
     }
 
-    /// Where things of the backup are in the target, as far as keys or handles differ.
+    /// Where things of the backup are in the target, as far as keys or handles differ; by the keys
+    /// that the backup has.
     pub(crate) fn id_map(&self) -> IdMap {
         let material = &self.world.material;
         let mut map = self.kept.clone();
+        let mut note = |key: &Key, there: &There| {
+            map.entries.insert(material.wanted.original(key), there.clone());
+        };
         let matched = material.matching.id_map();
-        map.entries.extend(matched.entries);
+        matched.entries.iter().for_each(|(key, there)| note(key, there));
         self.world.progress(|progress| {
             for (key, there) in progress.remade() {
                 if let Some(own) = material.matching.own(key) {
-                    map.entries.insert(own, there.clone());
+                    note(&own, there);
                 }
             }
-            for (key, there) in progress.made() {
-                map.entries.insert(key.clone(), there.clone());
-            }
+            progress.made().iter().for_each(|(key, there)| note(key, there));
         });
         map
     }
@@ -270,6 +274,7 @@ impl Run {
     async fn pass(&mut self, cx: &Context) -> Result<Option<String>> {
         let total = self.state.arranged.groups.len() as u64;
         let mut failed = None;
+        self.unanswered.store(0, Ordering::Relaxed);
         let size = WAVE.max(ROUNDS * self.parallel());
         for wave in self.state.arranged.waves.clone() {
             let open: Vec<usize> =
@@ -319,6 +324,10 @@ impl Run {
         let calls = groups.iter().map(|group| async move {
             // Forwards the first failure ends the pass: what it would undo need not be begun.
             if failed.load(Ordering::Relaxed) && direction == Direction::Forward {
+                return (*group, not_begun(arranged, *group));
+            }
+            // Backwards each is tried: but of a target that is away nothing more can be had.
+            if self.unanswered.load(Ordering::Relaxed) >= self.parallel() {
                 return (*group, not_begun(arranged, *group));
             }
             let end = self.call(cx, arranged, *group, direction).await;

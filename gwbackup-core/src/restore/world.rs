@@ -139,7 +139,7 @@ impl World {
     }
 
     /// The key in the target of what a change writes: the one it has, else the one it would get.
-    fn key_of(&self, change: &Change) -> Key {
+    pub(crate) fn key_of(&self, change: &Change) -> Key {
         if let Some(there) = self.progress(|p| p.made().get(&change.key).map(|t| t.key.clone())) {
             return there;
         }
@@ -195,14 +195,20 @@ impl World {
     }
 }
 
-/// The same with another text at `at`, which nobody else has and every attempt finds again.
-fn with_other_name(mut found: Resolved, at: &str) -> Result<Resolved> {
+/// The same with other texts at these places, which nobody else has and every attempt finds again.
+fn with_other_names(mut found: Resolved, places: &[String]) -> Result<Resolved> {
     let Resource { key, document, .. } = &found.resource;
-    let text = document.text(at).unwrap_or_default();
-    let own = [key.kind.as_str(), key.id.as_str(), &*text].map(str::as_bytes);
-    let mark = hex::encode(&fingerprint(own));
-    let name = serde_json::Value::from(format!("moving-{mark:.12}-{text}")).to_string();
-    found.resource.document = document.with_values(&[(at.to_owned(), name)])?;
+    let other = |at: &String| {
+        let text = document.text(at).unwrap_or_default();
+        let own = [key.kind.as_str(), key.id.as_str(), &*text].map(str::as_bytes);
+        let mark = hex::encode(&fingerprint(own));
+        // A host's wildcard must stay in front.
+        let (front, rest) = text.split_at(if text.starts_with("*.") { 2 } else { 0 });
+        let name = serde_json::Value::from(format!("{front}moving-{mark:.12}-{rest}"));
+        (at.clone(), name.to_string())
+    };
+    let names: Vec<(String, String)> = places.iter().map(other).collect();
+    found.resource.document = document.with_values(&names)?;
     Ok(found)
 }
 

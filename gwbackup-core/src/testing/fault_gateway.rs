@@ -112,6 +112,10 @@ impl<S: Source + ?Sized> Source for Faulty<S> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: Target + ?Sized> Target for Faulty<S> {
+    fn prober(&self) -> crate::target::Prober {
+        self.inner.prober()
+    }
+
     fn arrange(&self, description: &Description, changes: &[Change]) -> Vec<Group> {
         self.inner.arrange(description, changes)
     }

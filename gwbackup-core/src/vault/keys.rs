@@ -135,6 +135,17 @@ pub(crate) async fn unwrap(
 ) -> Result<DataKey> {
     let found = find(cx, trust, sinks, context).await?;
     let wraps: Vec<Wrap> = found.into_iter().map(|found| found.wrap).collect();
+    open(cx, trust, providers, &wraps, context).await
+}
+
+/// Opens a key: the newest of its wraps, by any provider that holds one of its recipients.
+async fn open(
+    cx: &Context,
+    trust: &Trust,
+    providers: &[Arc<dyn KeyProvider>],
+    wraps: &[Wrap],
+    context: KeyContext,
+) -> Result<DataKey> {
     let right = context.purpose.right();
     let mut last = None;
     for wrap in wraps.iter().rev() {
@@ -151,7 +162,7 @@ pub(crate) async fn unwrap(
             }
         }
     }
-    if let Some(error) = left_out(cx, trust, providers, &wraps, context.purpose).await? {
+    if let Some(error) = left_out(cx, trust, providers, wraps, context.purpose).await? {
         return Err(error);
     }
     let message = format!("no key given here opens it (right `{}`)", right.as_str());
@@ -299,6 +310,19 @@ impl Vault {
     ) -> Result<DataKey> {
         let context = context(self.id(), purpose, object);
         unwrap(cx, &self.trust, &self.keys, sinks, context).await
+    }
+
+    /// Opens one of this repository's keys from a wrap of its own, which no sink holds.
+    pub(super) async fn unwrap_from(
+        &self,
+        cx: &Context,
+        purpose: KeyPurpose,
+        object: [u8; 16],
+        stored: bytes::Bytes,
+    ) -> Result<DataKey> {
+        let context = context(self.id(), purpose, object);
+        let wrap = parse(&self.trust, stored, context, 1)?;
+        open(cx, &self.trust, &self.keys, &[wrap], context).await
     }
 
     /// The wraps of a backup's keys are on this copy, each signed and about its archive.

@@ -74,9 +74,20 @@ impl Opening {
         let seal = Arc::new(SmallSeal::new(*id.as_bytes(), trust.current().suite, 1, key));
         let log = self.log(&trust, &places, Arc::clone(&seal), Arc::clone(&signer));
         few_recipients(&trust, &mut warnings);
-        let Self { keys, spool, .. } = self;
-        let vault =
-            Vault { trust, places, log, seal, digest_key, signer, keys, spool, proven, warnings };
+        let Self { keys, spool, policy, .. } = self;
+        let vault = Vault {
+            trust,
+            places,
+            log,
+            seal,
+            digest_key,
+            signer,
+            keys,
+            spool,
+            policy,
+            proven,
+            warnings,
+        };
         // A log that was rolled back or forked shows here, before anything rests on it.
         vault.log.head(cx).await?;
         Ok(vault)

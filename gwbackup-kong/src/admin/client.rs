@@ -112,13 +112,20 @@ impl Client {
     pub(crate) async fn get(&self, cx: &Context, url: &Url) -> Result<Answer> {
         let mut pauses = Pauses::new();
         loop {
-            let answer = tokio::select! {
-                answer = self.send(Method::GET, url, None) => answer,
-                () = cx.cancellation().cancelled() => Err(cancelled(cx)),
+            let error = match self.get_once(cx, url).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
             };
-            let Err(error) = answer else { return answer };
             let Some(pause) = pauses.after(&error) else { return Err(error) };
             rest(cx, pause).await?;
+        }
+    }
+
+    /// Reads. Cancel safe.
+    pub(crate) async fn get_once(&self, cx: &Context, url: &Url) -> Result<Answer> {
+        tokio::select! {
+            answer = self.send(Method::GET, url, None) => answer,
+            () = cx.cancellation().cancelled() => Err(cancelled(cx)),
         }
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct Instance {
     pub(crate) collections: Vec<Collection>,
     /// What is not, and why.
     pub(crate) gaps: Vec<Gap>,
+    /// What the address leaves out.
+    pub(crate) left_out: Vec<Collection>,
     /// Rules of kinds that the table does not know.
     found: Vec<KindSpec>,
     /// Rules of plugins that the table does not know.
@@ -126,6 +128,7 @@ impl Instance {
             plugins: plugins(&root.plugins.available_on_server),
             collections: Vec::new(),
             gaps: Vec::new(),
+            left_out: Vec::new(),
             found: Vec::new(),
             plugin_rules: Vec::new(),
         };
@@ -225,6 +228,7 @@ impl Instance {
             let left = self.collections.remove(at);
             let detail = "left out by the address".to_owned();
             self.gaps.push(gap(&left.kind, Cause::NotOffered, detail));
+            self.left_out.push(left);
         }
         Ok(())
     }
@@ -242,6 +246,11 @@ impl Instance {
         }
         if let Some(workspace) = &config.workspace {
             put("workspace", workspace.clone());
+        }
+        if !config.tags.is_empty() {
+            let tags: BTreeSet<&str> = config.tags.iter().map(String::as_str).collect();
+            let tags: Vec<&str> = tags.into_iter().collect();
+            handles.insert(HandleName::part(), format!("tags {}", tags.join(", ")));
         }
         Description {
             product: "Kong Gateway".to_owned(),

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use gwbackup_core::model::{
     Action, Attempt, Change, Description, Finding, Group, Step, StepReceipt,
 };
-use gwbackup_core::target::{States, StepLog, Target};
+use gwbackup_core::target::{Prober, States, StepLog, Target};
 use gwbackup_core::{Context, Result};
 
 use super::discover::Mode;
@@ -49,6 +49,10 @@ impl Target for KongAdmin {
             });
         }
         groups
+    }
+
+    fn prober(&self) -> Prober {
+        crate::probes::probes
     }
 
     async fn validate(

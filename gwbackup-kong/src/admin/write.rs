@@ -1,6 +1,7 @@
 //! One change, and the one call that makes it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -28,6 +29,8 @@ pub(super) struct Writer<'a> {
     pub(super) states: &'a dyn States,
     /// Nothing of the step was tried before.
     pub(super) first: bool,
+    /// Whether a call that writes was made.
+    called: AtomicBool,
 }
 
 /// What the node answered: done, or refused for good.
@@ -43,7 +46,8 @@ impl<'a> Writer<'a> {
     ) -> Result<Self> {
         let instance = admin.instance(cx).await?;
         let rules = admin.rules(&description.schema);
-        Ok(Self { admin, cx, instance, rules, states, first })
+        let called = AtomicBool::new(false);
+        Ok(Self { admin, cx, instance, rules, states, first, called })
     }
 
     /// Brings one change to its end. What leaves open whether it was done is an error.
@@ -55,9 +59,16 @@ impl<'a> Writer<'a> {
         };
         match done {
             // Only a first attempt knows that nothing came of an earlier one.
-            Err(error) if self.first && is_final(error.kind()) => Ok(failed(change, error)),
+            Err(error) if self.first && self.is_undone(&error) => Ok(failed(change, error)),
             done => done,
         }
+    }
+
+    /// Whether an error of a first attempt says that nothing was done.
+    fn is_undone(&self, error: &Error) -> bool {
+        let tried = self.called.load(Ordering::Relaxed);
+        let may_pass = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Throttled);
+        is_final(error.kind()) || (!tried && may_pass)
     }
 
     /// Makes calls, as many at a time as the node bears; their results in the order of the calls.
@@ -185,6 +196,7 @@ impl<'a> Writer<'a> {
         url: &url::Url,
         body: Option<String>,
     ) -> Result<Told<Answer>> {
+        self.called.store(true, Ordering::Relaxed);
         match self.admin.0.client.send(method, url, body).await {
             Ok(answer) if answer.is_success() => Ok(Ok(answer)),
             Ok(answer) => Ok(Err(Refused::new(&answer))),
@@ -193,10 +205,10 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What is there now.
+    /// What is there now. Asks once: it is the step that is tried again.
     pub(super) async fn look(&self, address: &Address, kind: &Kind) -> Result<Option<Resource>> {
         let url = self.admin.0.client.at(address.entity());
-        let answer = self.admin.0.client.get(self.cx, &url).await?;
+        let answer = self.admin.0.client.get_once(self.cx, &url).await?;
         match answer.status {
             404 => Ok(None),
             _ if answer.is_success() => {

@@ -206,31 +206,30 @@ fn id_in(members: &Map, primary: &str) -> Result<Option<String>> {
 
 /// The id of an entity without one: Kong's own where Kong derives it from unique members, so that
 /// the id is the one that a running node shows; else one from the content.
+///
+/// Kong makes up the ids of those that it may make up a key for at each load anew: here they have one
+/// from that key.
 fn derived(row: &Row, members: &Map) -> String {
     let space = Uuid::new_v5(&ENTITIES, row.collection.as_bytes());
     let text = |member: &str| get(members, member).and_then(Node::text);
-    let key = if let Some(name) = row.unique.first().and_then(|member| text(member)) {
-        Some(name.to_owned())
-    } else if row.kind == "target" {
-        // The one name that is unique below its parent alone.
-        text("target").zip(text("upstream")).map(|(target, parent)| format!("{target}:{parent}"))
-    } else if row.together.is_empty() {
-        None
+    let part = |member: &str| match get(members, member) {
+        None => Some(""),
+        Some(value) if value.is_null() => Some(""),
+        Some(Node::Map(object)) => get(object, "id").and_then(Node::text),
+        Some(value) => value.text(),
+    };
+    // Kong puts the workspace before the parts; a file has none.
+    let of_list = |parts: &[&str]| format!("{}:*:{}", row.collection, parts.join(":"));
+    let key = if row.together.is_empty() {
+        let name = row.unique.first().and_then(|member| text(member));
+        name.map(|name| if row.alone { of_list(&[name]) } else { name.to_owned() })
     } else {
-        let part = |member: &str| match get(members, member) {
-            None => Some(""),
-            Some(value) if value.is_null() => Some(""),
-            Some(Node::Map(object)) => get(object, "id").and_then(Node::text),
-            Some(value) => value.text(),
-        };
         // Only some editions have groups of consumers, so that the others count without them.
         let group =
             Some("consumer_group").filter(|group| row.kind == "plugin" && part(group) != Some(""));
         let parts: Option<Vec<&str>> =
             row.together.iter().copied().chain(group).map(part).collect();
-        parts
-            .filter(|parts| parts.iter().any(|part| !part.is_empty()))
-            .map(|parts| format!("{}:{}", row.collection, parts.join(":")))
+        parts.filter(|parts| parts.iter().any(|part| !part.is_empty())).map(|parts| of_list(&parts))
     };
     match key {
         Some(key) => Uuid::new_v5(&space, key.as_bytes()).to_string(),

@@ -151,7 +151,10 @@ impl Reader<'_> {
             }
             ("keys", _) => format!("keys:*:{}:{}", text("kid")?, text("set").unwrap_or_default()),
             ("acls", _) => format!("acls:*:{}:{}", text("consumer")?, text("group")?),
-            (schema @ ("basicauth_credentials" | "hmacauth_credentials"), Some(name)) => {
+            (
+                schema @ ("basicauth_credentials" | "hmacauth_credentials" | "vaults"),
+                Some(name),
+            ) => {
                 format!("{schema}:*:{name}")
             }
             ("targets", Some(target)) => format!("targets:*:{}:{target}", text("upstream")?),

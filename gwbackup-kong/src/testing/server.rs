@@ -1,7 +1,7 @@
 //! HTTP in front of a node.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -10,8 +10,8 @@ use gwbackup_core::{Error, ErrorKind, Result};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HeaderValue,
-    RETRY_AFTER, SERVER,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HeaderName,
+    HeaderValue, RETRY_AFTER, SERVER,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use super::api::Request;
 use super::faults::{Asked, Fault, Trouble};
 use super::node::Node;
+use super::proxy::{Memory, Passing};
 use super::reply::{Body, Reply};
 
 /// Requests that the log keeps.
@@ -69,6 +70,8 @@ pub(super) struct Shared {
     node: Mutex<Node>,
     trouble: Mutex<Trouble>,
     log: Mutex<Log>,
+    /// What the proxy remembers of its callers.
+    memory: Mutex<Memory>,
     /// True once nobody listens any more.
     away: watch::Sender<bool>,
     body_limit: usize,
@@ -84,6 +87,7 @@ impl Shared {
             node: Mutex::new(node),
             trouble: Mutex::new(trouble),
             log: Mutex::default(),
+            memory: Mutex::default(),
             away: watch::Sender::new(false),
             body_limit,
         }
@@ -106,8 +110,15 @@ impl Shared {
     }
 }
 
+/// What stands behind a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    Admin,
+    Proxy,
+}
+
 /// Binds a port of the loopback and serves until the double is gone.
-pub(super) async fn serve(shared: &Arc<Shared>, port: u16) -> Result<SocketAddr> {
+pub(super) async fn serve(shared: &Arc<Shared>, port: u16, door: Door) -> Result<SocketAddr> {
     let failed = |error: std::io::Error| {
         Error::new(ErrorKind::Other, "the double cannot listen on this port").with_source(error)
     };
@@ -124,14 +135,14 @@ pub(super) async fn serve(shared: &Arc<Shared>, port: u16) -> Result<SocketAddr>
                     Err(_) => continue,
                 },
             };
-            tokio::spawn(connection(Arc::clone(&shared), stream));
+            tokio::spawn(connection(Arc::clone(&shared), stream, door));
         }
     });
     Ok(address)
 }
 
-async fn connection(shared: Arc<Shared>, stream: TcpStream) {
-    {
+async fn connection(shared: Arc<Shared>, stream: TcpStream, door: Door) {
+    if door == Door::Admin {
         let mut log = shared.log();
         log.connections += 1;
         log.traffic.most_connections = log.traffic.most_connections.max(log.connections);
@@ -139,14 +150,60 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream) {
     // Small answers leave at once; without this each waits for the client's acknowledgement.
     let _ = stream.set_nodelay(true);
     let mut away = shared.away.subscribe();
-    let service = service_fn(|request| answer(&shared, request));
+    let from = stream.peer_addr().map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.ip());
+    let service = service_fn(|request| answered(&shared, request, door, from));
     let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         // The client went, or an answer was lost on purpose.
         _ = serving => {}
         _ = away.wait_for(|away| *away) => {}
     }
-    shared.log().connections -= 1;
+    if door == Door::Admin {
+        shared.log().connections -= 1;
+    }
+}
+
+async fn answered(
+    shared: &Shared,
+    request: hyper::Request<Incoming>,
+    door: Door,
+    from: IpAddr,
+) -> Result<Response<Full<Bytes>>, Lost> {
+    match door {
+        Door::Admin => answer(shared, request).await,
+        Door::Proxy => pass(shared, request, from).await,
+    }
+}
+
+/// A request at the proxy.
+async fn pass(
+    shared: &Shared,
+    request: hyper::Request<Incoming>,
+    from: IpAddr,
+) -> Result<Response<Full<Bytes>>, Lost> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Lost)?.to_bytes().len();
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let passing = Passing {
+        method: head.method.as_str().to_owned(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        from,
+        body,
+    };
+    let passed = shared.node().pass(&mut lock(&shared.memory), &passing);
+    let mut response = Response::new(Full::new(Bytes::from(passed.body)));
+    *response.status_mut() =
+        StatusCode::from_u16(passed.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    for (name, value) in passed.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+    Ok(response)
 }
 
 /// An answer that was lost: hyper closes the connection on any error.

@@ -10,13 +10,15 @@ use gwbackup_core::crypt::KeyFile;
 use gwbackup_core::model::Cause;
 use gwbackup_core::repository::{BackupInfo, PreparedRestore, RestoreBuilder, RestoreOutcome};
 use gwbackup_core::restore::{ApplyOptions, RunStatus};
-use gwbackup_core::sink::MemorySink;
-use gwbackup_core::testing::ManualClock;
+use gwbackup_core::sink::{MemorySink, Sink};
+use gwbackup_core::source::Source as _;
+use gwbackup_core::testing::{Faults, FaultySink, ManualClock};
 use gwbackup_core::{Context, Copy, Repository, Result};
-use gwbackup_kong::testing::{KongDouble, KongDoubleBuilder};
+use gwbackup_kong::testing::{Asked, Fault, KongDouble, KongDoubleBuilder};
 use gwbackup_kong::{ImportHook, KongAdmin};
 use serde_json::Value;
 use url::Url;
+use uuid::Uuid;
 
 /// Everything that a node holds, by collection.
 pub type State = BTreeMap<String, Vec<Value>>;
@@ -25,7 +27,9 @@ pub struct Bench {
     pub cx: Context,
     pub clock: ManualClock,
     pub repository: Repository,
-    _directory: tempfile::TempDir,
+    sink: Arc<MemorySink>,
+    key: Arc<KeyFile>,
+    directory: tempfile::TempDir,
 }
 
 impl Bench {
@@ -37,9 +41,22 @@ impl Bench {
         let (sink, state) = (Arc::new(MemorySink::new()), directory.path().join("state"));
         let new = Repository::create().key(Arc::clone(&key) as _).state(&state);
         new.copy(Copy::new(Arc::clone(&sink) as _)).run(&cx).await.unwrap();
-        let repository = Repository::builder().key(key).state(state).copy(Copy::new(sink));
-        let repository = repository.open(&cx).await.unwrap();
-        Self { cx, clock, repository, _directory: directory }
+        let repository = open(&cx, &key, &state, Arc::clone(&sink) as _).await;
+        Self { cx, clock, repository, sink, key, directory }
+    }
+
+    /// The same repository for a process that may die: its store meets these faults.
+    pub async fn mortal(&self, faults: Faults) -> Repository {
+        let sink = FaultySink::new(Arc::clone(&self.sink) as _, faults);
+        open(&self.cx, &self.key, &self.directory.path().join("state"), Arc::new(sink)).await
+    }
+
+    /// The newest run onto this node.
+    pub async fn run_of(&self, node: &KongDouble) -> Uuid {
+        let runs = self.repository.runs(&self.cx).await.unwrap();
+        let target = admin(node).address();
+        // A node of an earlier run may have had the same port.
+        runs.into_iter().find(|run| run.target == target && run.status.is_none()).unwrap().run
     }
 
     /// A node that goes by the clock of this bench.
@@ -98,6 +115,16 @@ impl Bench {
         assert_eq!(report.compare.different, 0, "{:#?}", report.compare.differences);
         outcome
     }
+}
+
+async fn open(cx: &Context, key: &Arc<KeyFile>, state: &Path, sink: Arc<dyn Sink>) -> Repository {
+    let repository = Repository::builder().key(Arc::clone(key) as _).state(state);
+    repository.copy(Copy::new(sink)).open(cx).await.unwrap()
+}
+
+/// One of so many places is tried, unless all are asked for.
+pub fn stride() -> usize {
+    if std::env::var_os("GWBACKUP_TEST_ALL").is_some() { 1 } else { 8 }
 }
 
 /// Fills a node with the recorded state, hashes as they are.
@@ -198,4 +225,34 @@ pub fn empty(node: &KongDouble) {
         }
     }
     assert_eq!(node.state().values().map(Vec::len).sum::<usize>(), 0);
+}
+
+/// Whether a call may change the node.
+pub fn is_write(method: &str, path: &str) -> bool {
+    method != "GET" && !path.starts_with("/schemas/")
+}
+
+/// What happens to the `k`-th write.
+pub fn at_write(
+    node: &KongDouble,
+    k: usize,
+    fault: impl Fn(u32) -> Option<Fault> + Send + 'static,
+) {
+    let mut writes = 0;
+    let mut victim: Option<(String, String, u32)> = None;
+    node.faults(move |asked: &Asked<'_>| {
+        if !is_write(asked.method, asked.path) {
+            return None;
+        }
+        writes += 1;
+        if writes == k {
+            victim = Some((asked.method.to_owned(), asked.path.to_owned(), 0));
+        }
+        let (method, path, attempts) = victim.as_mut()?;
+        if *method != asked.method || *path != asked.path {
+            return None;
+        }
+        *attempts += 1;
+        fault(*attempts)
+    });
 }

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use gwbackup_core::model::{Key, Secret};
 use gwbackup_core::plan::Decision;
-use gwbackup_core::restore::{ApplyOptions, RunStatus};
+use gwbackup_core::restore::{ApplyOptions, RunStatus, SecretProvider};
 use gwbackup_core::{Context, Error, ErrorKind, Result};
 use gwbackup_kong::ImportHook;
 use gwbackup_kong::testing::{Fault, KongDouble};
@@ -144,4 +145,39 @@ async fn a_lost_touch_is_made_again() {
     assert_same(&node.state(), &before, "restored");
     assert!(node.lets_in("ada", "old"), "the node was not told");
     assert_eq!(get(&node, LOGIN)["username"], "ada");
+}
+
+/// Clear text for every place whose value the backup has as a hash.
+#[derive(Debug)]
+struct Supplies;
+
+#[async_trait]
+impl SecretProvider for Supplies {
+    async fn secret(&self, _: &Context, _: &Key, pointer: &str) -> Result<Option<Secret>> {
+        let wanted = matches!(pointer, "/password" | "/client_secret");
+        Ok(wanted.then(|| Secret::new("fresh")))
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_is_supplied_lets_in_without_an_import() {
+    let bench = Bench::new().await;
+    let node = Arc::new(bench.node().await);
+    fill(&node);
+    let backup = bench.backup(&node).await;
+    node.request("DELETE", &format!("/consumers/{CONSUMER}"), &Value::Null);
+    let alone = bench.plan(bench.restore(&backup, admin(&node))).await;
+    assert_eq!(alone.plan().summary.cannot_restore, 2, "{:?}", alone.plan().left);
+    let told = alone.plan().left.iter().any(|item| {
+        matches!(&item.decision, Decision::CannotRestore(why) if why.contains("supply the secret"))
+    });
+    assert!(told, "{:?}", alone.plan().left);
+    bench.succeed(bench.restore(&backup, admin(&node)).secrets(Arc::new(Supplies))).await;
+    assert!(node.lets_in("ada", "fresh") && !node.lets_in("ada", "old"));
+    let hash = get(&node, CLIENT)["client_secret"].as_str().unwrap().to_owned();
+    assert!(hash.starts_with("$pbkdf2"), "{hash}");
+    // An import takes what it is given for a hash.
+    let import = bench.restore(&backup, importing(&node)).secrets(Arc::new(Supplies));
+    let refused = import.plan(&bench.cx).await.unwrap_err();
+    assert!(refused.to_string().contains("hash"), "{refused}");
 }

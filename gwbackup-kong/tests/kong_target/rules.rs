@@ -106,6 +106,83 @@ async fn things_of_the_same_name_are_adopted_and_what_names_them_follows() {
     assert!(again.plan().is_empty(), "{:#?}", again.plan().steps);
 }
 
+/// Everything of the backup is there under other ids: what is known by what it belongs to is found
+/// by the other's id.
+#[tokio::test]
+async fn what_is_known_by_what_it_belongs_to_is_found_below_adopted_things() {
+    let fill = |node: &KongDouble, age: u32| {
+        let service = make(node, "/services", &json!({"name": "pay", "host": "pay.example"}));
+        let body = json!({"name": "pay", "paths": ["/pay"], "service": {"id": service}});
+        let route = make(node, "/routes", &body);
+        let ada = make(node, "/consumers", &json!({"username": "ada"}));
+        let scope = json!({"name": "cors", "config": {"max_age": age}, "route": {"id": route}});
+        make(node, "/plugins", &scope);
+        let body = json!({"name": "rate-limiting", "config": {"minute": age},
+            "service": {"id": service}, "consumer": {"id": ada}});
+        make(node, "/plugins", &body);
+        let body = json!({"group": "gold", "tags": [age.to_string()], "consumer": {"id": ada}});
+        make(node, "/acls", &body);
+        let upstream = make(node, "/upstreams", &json!({"name": "up"}));
+        let body = json!({"target": "10.0.0.1:80", "weight": age});
+        make(node, &format!("/upstreams/{upstream}/targets"), &body);
+        let set = make(node, "/key-sets", &json!({"name": "set"}));
+        let jwk = json!({"kty": "oct", "kid": "k", "k": "aHVzaA"}).to_string();
+        let body = json!({"kid": "k", "set": {"id": set}, "jwk": jwk, "tags": [age.to_string()]});
+        make(node, "/keys", &body);
+    };
+    let bench = Bench::new().await;
+    let node = bench.node().await;
+    fill(&node, 1);
+    let backup = bench.backup(&node).await;
+    let other = bench.node().await;
+    fill(&other, 2);
+    let ids = |node: &KongDouble| -> Vec<Value> {
+        node.state().into_values().flatten().map(|entity| entity["id"].clone()).collect()
+    };
+    let before = ids(&other);
+    let outcome = bench.succeed(bench.restore(&backup, admin(&other))).await;
+    let summary = &outcome.report.summary;
+    assert_eq!((summary.create, summary.update, summary.foreign), (0, 5, 0), "{summary:?}");
+    assert_eq!(ids(&other), before);
+    let state = other.state();
+    assert_eq!(state["targets"][0]["weight"], 1);
+    assert_eq!(state["acls"][0]["tags"], json!(["1"]));
+    let again = bench.plan(bench.restore(&backup, admin(&other))).await;
+    assert!(again.plan().is_empty(), "{:#?}", again.plan().steps);
+}
+
+/// Of what an adopted thing holds some is in the way of what comes, and gives its place up.
+#[tokio::test]
+async fn a_scope_below_an_adopted_thing_is_taken_from_whoever_gives_it_up() {
+    let bench = Bench::new().await;
+    let node = bench.node().await;
+    let ada = make(&node, "/consumers", &json!({"username": "ada"}));
+    let (gold, lead) = (uuid(1), uuid(2));
+    for (id, group) in [(&gold, "gold"), (&lead, "lead")] {
+        make(&node, "/acls", &json!({"id": id, "group": group, "consumer": {"id": ada}}));
+    }
+    let backup = bench.backup(&node).await;
+    // The same ids with the groups exchanged, below another consumer of the name.
+    let other = bench.node().await;
+    let there = make(&other, "/consumers", &json!({"username": "ada"}));
+    for (id, group) in [(&gold, "lead"), (&lead, "gold")] {
+        make(&other, "/acls", &json!({"id": id, "group": group, "consumer": {"id": there}}));
+    }
+    bench.succeed(bench.restore(&backup, admin(&other))).await;
+    let groups: Vec<_> = other.state()["acls"]
+        .iter()
+        .map(|acl| (acl["id"].clone(), acl["group"].clone(), acl["consumer"]["id"].clone()))
+        .collect();
+    let wanted = |id: &String, group: &str| (json!(id), json!(group), json!(there));
+    assert_eq!(groups, [wanted(&gold, "gold"), wanted(&lead, "lead")]);
+    let again = bench.plan(bench.restore(&backup, admin(&other))).await;
+    assert!(again.plan().is_empty(), "{:#?}", again.plan().steps);
+}
+
+fn uuid(n: u32) -> String {
+    format!("00000000-0000-4000-8000-00000000000{n}")
+}
+
 #[tokio::test]
 async fn a_plugin_of_the_same_scope_is_the_same_plugin() {
     let bench = Bench::new().await;

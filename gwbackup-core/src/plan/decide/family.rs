@@ -63,7 +63,7 @@ impl Decider<'_> {
                 (Some(n), Some(item)) => self.turn_into_replacement(*n, *item, &resource, &actual),
                 (None, None) => {
                     refuse_sealed(&resource)?;
-                    self.change(&resource, Some(&actual), Action::Replace);
+                    self.change(&resource, Some(&actual), Action::Replace)?;
                     let to_do = Decision::Do(Action::Replace);
                     self.decided.summary.discount(&Decision::Unchanged);
                     self.item(&resource, to_do, Some(there.clone()), Vec::new());

@@ -1,8 +1,10 @@
 //! Unique names that changes take from each other.
 
 use super::Decider;
+use crate::error::Result;
 use crate::model::{HandleName, Key, Member, Resource};
 use crate::plan::index::{is_assigned, is_in_scope};
+use crate::plan::matching::PlannedPlaces;
 
 impl Decider<'_> {
     /// Target resources that hold a unique name which this one will have.
@@ -10,13 +12,14 @@ impl Decider<'_> {
         &self,
         resource: &Resource,
         actual: Option<&Resource>,
-    ) -> Vec<(Key, HandleName)> {
+    ) -> Result<Vec<(Key, HandleName)>> {
         let rules = self.sides.rules;
-        let handles = rules.handles(&self.sides.desired.gateway, resource);
+        let places = PlannedPlaces { matching: self.matching, renewed: Some(&self.renewed) };
+        let handles = self.sides.handles(resource, &places, self.moved)?;
         let parent = resource.parent.as_ref().and_then(|parent| self.matching.there(parent));
         let own = actual.map(|actual| &actual.key);
         let kind = &resource.key.kind;
-        rules
+        let claims = rules
             .unique_handles(kind)
             .filter(|spec| !is_assigned(rules, kind, &spec.name))
             .filter_map(|spec| Some((spec, handles.get(&spec.name)?)))
@@ -28,8 +31,8 @@ impl Decider<'_> {
                     .map(|head| (head.key(), spec.name.clone()))
                     .collect::<Vec<_>>()
             })
-            .filter(|(key, _)| Some(key) != own)
-            .collect()
+            .filter(|(key, _)| Some(key) != own);
+        Ok(claims.collect())
     }
 
     /// Unique names that a target's resource could let go of for a while, each with the place of a

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::{Decider, Decision, Links, covering, held};
 use crate::error::{Error, Result};
-use crate::model::{Action, Cause, Change, ChangeNo, Gap, Key, Kind, RefSpec, Restore, Role};
+use crate::model::{
+    Action, Cause, Change, ChangeNo, Gap, HandleName, Key, Kind, RefSpec, Restore, Role,
+};
 use crate::plan::index::Head;
 use crate::plan::matching::Sides;
 
@@ -14,6 +16,7 @@ impl<'a> Decider<'a> {
         if self.selected.is_some() {
             return Ok(());
         }
+        self.same_part()?;
         let sides = self.sides;
         let matching = self.matching;
         let gone = || {
@@ -109,6 +112,23 @@ impl<'a> Decider<'a> {
         let above = |head: Head<'_>| head.parent().and_then(|parent| index.head(&parent));
         std::iter::successors(above(head), |head| above(*head))
             .any(|head| going.get(&head.no()) == Some(&Action::Delete))
+    }
+
+    /// Of a part of the gateway nobody can tell what else of it is superfluous.
+    fn same_part(&self) -> Result<()> {
+        let part = HandleName::part();
+        let Some(own) = self.sides.desired.gateway.get(&part).filter(|_| self.options.prune) else {
+            return Ok(());
+        };
+        if self.sides.actual.gateway.get(&part) == Some(own) {
+            return Ok(());
+        }
+        let what = format!(
+            "the backup holds a part of its gateway alone ({own}), so nothing else in the target \
+             can be called superfluous"
+        );
+        let help = "look at the same part of the target, or restore without deleting (`--prune`)";
+        Err(Error::refused(what).help(help))
     }
 
     fn check_prune(&self, pruned: usize) -> Result<()> {

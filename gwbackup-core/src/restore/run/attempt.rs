@@ -1,6 +1,7 @@
 //! One group, called until it is known what became of it, or nothing more can be learnt.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 
@@ -69,11 +70,17 @@ impl Run {
         let mut heard: Option<GroupResult> = None;
         loop {
             let fresh = step.attempt == Attempt::First;
+            let mut untried = false;
             let answer = self.target.apply(cx, &self.description, &step, &states, &log).await;
             let error = match answer {
                 Ok(receipt) => match told(group, &plan.changes, &step.changes, receipt) {
-                    Told::Final(result) => return End::Result(result),
+                    Told::Final(result) => {
+                        self.note_silence(false);
+                        return End::Result(result);
+                    }
                     Told::Again(error, result) => {
+                        untried =
+                            fresh && result.changes.iter().all(|c| c.became == Became::NotDone);
                         heard = Some(result);
                         error
                     }
@@ -91,6 +98,7 @@ impl Run {
             }
             let untouched = fresh && error.kind() == ErrorKind::Conflict;
             let Some(pause) = pauses.after(&error) else {
+                self.note_silence(error.kind() == ErrorKind::Unavailable);
                 let given_up = given_up(group, plan, &step.changes, &error, untouched);
                 return End::Result(match heard {
                     Some(heard) => GroupResult { error: given_up.error, ..heard },
@@ -100,7 +108,18 @@ impl Run {
             if rest(cx, pause).await.is_err() {
                 return End::Interrupted;
             }
-            step.attempt = Attempt::Again { checkpoint: log.last.lock().await.clone() };
+            if !untried {
+                step.attempt = Attempt::Again { checkpoint: log.last.lock().await.clone() };
+            }
+        }
+    }
+
+    /// Counts steps in a row that were given up for want of an answer.
+    fn note_silence(&self, silent: bool) {
+        if silent {
+            self.unanswered.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.unanswered.store(0, Ordering::Relaxed);
         }
     }
 
@@ -207,7 +226,7 @@ pub(super) fn not_begun(arranged: &Arranged, group: usize) -> End {
     End::Result(GroupResult {
         group,
         changes: changes.map(|no| change_result(*no, Became::NotDone)).collect(),
-        error: Some("not begun: another step had failed".to_owned()),
+        error: Some("not begun: another step had failed, or the target is away".to_owned()),
         side_effects: Vec::new(),
     })
 }

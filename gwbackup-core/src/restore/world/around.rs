@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::material::root_of;
 use super::places::Within;
-use super::{World, with_other_name};
+use super::{World, with_other_names};
 use crate::context::Context;
 use crate::error::Result;
 use crate::model::{Action, Change, ChangeNo, Key, Resolved, Scope, Side};
@@ -72,9 +72,9 @@ impl Around {
         let early = early.filter(|early| self.is_applied(side, early.no)).map(|early| &early.what);
         match (change.action, early) {
             (Action::Create | Action::Undelete, _) | (_, Some(Room::Removal)) => Ok(None),
-            (_, Some(Room::Rename(at))) => {
+            (_, Some(Room::Rename(places))) => {
                 let found = self.original(change.target_key())?;
-                found.map(|found| with_other_name(found, at)).transpose()
+                found.map(|found| with_other_names(found, places)).transpose()
             }
             (_, None) => self.original(change.target_key()),
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::super::desired::Desired;
 use crate::model::{Action, Change, ChangeNo, Key, Rules, Snapshot};
 use crate::plan::{Arranged, Draft, Early, Index, Matching, Room};
 
@@ -10,7 +11,9 @@ use crate::plan::{Arranged, Draft, Early, Index, Matching, Room};
 #[derive(Debug)]
 pub(crate) struct Material {
     pub(crate) rules: Rules,
+    /// The backup, as the run wants it to be.
     pub(crate) backup: Arc<dyn Snapshot>,
+    pub(crate) wanted: Desired,
     pub(crate) live: Arc<dyn Snapshot>,
     pub(crate) desired: Arc<Index>,
     pub(crate) actual: Arc<Index>,
@@ -37,7 +40,7 @@ pub(super) fn root_of(key: &Key) -> &str {
 impl Material {
     pub(crate) fn new(
         rules: Rules,
-        backup: Arc<dyn Snapshot>,
+        wanted: Desired,
         live: Arc<dyn Snapshot>,
         draft: Draft,
     ) -> (Self, Vec<crate::plan::Item>, crate::plan::Summary, Vec<crate::plan::Links>) {
@@ -66,7 +69,8 @@ impl Material {
         let changes = decided.changes.into_iter().map(|change| (change.no, change)).collect();
         let material = Self {
             rules,
-            backup,
+            backup: wanted.snapshot(),
+            wanted,
             live,
             desired,
             actual,

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::text::{Mention, mentions};
 use crate::model::{
-    HandleName, HandleSpec, Handles, Kind, KindSpec, Member, MemberRule, Part, Place, Presence,
-    RefSpec, Reference, Replace, Resource, Restore, Role, Schema, TextScan, To, Verbs, Within,
+    HandleName, HandleSpec, Handles, Kind, KindSpec, Member, MemberRule, OutsideSpec, Part, Place,
+    Presence, RefSpec, Reference, Replace, Resource, Restore, Role, Schema, TextScan, To, Verbs,
+    Within,
 };
 
 fn kind(name: &'static str, rank: u16) -> KindSpec {
@@ -63,6 +64,7 @@ pub(super) fn kong() -> Schema {
         ],
     );
     service.aliases = vec!["services".to_owned()];
+    service.outside = vec![OutsideSpec::at("host", "/host")];
     let mut route = named(
         "route",
         20,
@@ -145,6 +147,7 @@ pub(super) fn aws() -> Schema {
     authorizer.handles.push(handle("name", &["/name"], Within::Parent));
     let mut integration = assigned("integration", 20, &[("/timeout", Default(30_000.into()))]);
     integration.match_content = true;
+    integration.outside = vec![OutsideSpec::form("function", "arn:gw:{account}:function:*")];
     let mut route = natural("route", 30, Within::Parent);
     route.references = vec![
         refers("/target", "integrations/", &["integration"], Role::Needs),

@@ -11,17 +11,21 @@ use crate::admin::page::{Page, Walk};
 use crate::admin::write::Writer;
 use crate::schema::Foreign;
 
-/// Kong deletes children with their parent. With a filter by tags a child may be one that was never
-/// seen, so all lists of children are read without the filter; without one, all children are known.
+/// Kong deletes children with their parent. With a filter by tags, or with a kind that is left out, a
+/// child may be one that was never seen, so those lists of children are read without the filter;
+/// without either, all children are known.
 pub(super) async fn findings(writer: &Writer<'_>, changes: &[Change]) -> Result<Vec<Finding>> {
-    if writer.admin.0.config.tags.is_empty() {
+    let seen = &writer.instance.collections;
+    let seen = seen.iter().filter(|_| !writer.admin.0.config.tags.is_empty());
+    let unseen: Vec<&Collection> = seen.chain(&writer.instance.left_out).collect();
+    if unseen.is_empty() {
         return Ok(Vec::new());
     }
     let deleted = changes.iter().filter(|change| change.action == Action::Delete);
     let deleted: HashMap<&Key, &Change> = deleted.map(|c| (c.target_key(), c)).collect();
     let kinds: HashSet<&str> = deleted.keys().map(|key| key.kind.as_str()).collect();
     let mut taken: BTreeMap<&Key, Vec<Key>> = BTreeMap::new();
-    for collection in &writer.instance.collections {
+    for collection in unseen {
         let links = collection.row.map(|row| row.foreign).unwrap_or_default();
         let links: Vec<&Foreign> = links
             .iter()
@@ -53,7 +57,7 @@ pub(super) async fn findings(writer: &Writer<'_>, changes: &[Change]) -> Result<
             more => format!(" and {more} more"),
         };
         let first = children.first().map(ToString::to_string).unwrap_or_default();
-        let what = format!("with it {first}{more} would go, which the tags leave out");
+        let what = format!("with it {first}{more} would go, which the address leaves out");
         let finding = Finding::new(parent.to_string(), Verdict::Failed, what);
         Finding { change: deleted.get(parent).map(|change| change.no), ..finding }
     };
