@@ -21,6 +21,8 @@
 //! # }
 //! ```
 
+#![allow(clippy::similar_names, reason = "a state has stages")]
+
 mod checks;
 mod entities;
 mod export;
