@@ -24,6 +24,7 @@ mod preflight;
 mod quota;
 mod read;
 mod schema;
+mod signed;
 mod source;
 mod table;
 mod target;
