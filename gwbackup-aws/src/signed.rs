@@ -65,10 +65,6 @@ impl Signed {
         Ok(Self { http, region: region.to_owned(), credentials })
     }
 
-    pub(crate) fn region(&self) -> &str {
-        &self.region
-    }
-
     /// Asks once. `Err` leaves open whether it did anything.
     pub(crate) async fn exchange(&self, now: Timestamp, ask: &Ask) -> Result<Told> {
         let mut request = self.http.request(ask.method.clone(), ask.url.clone());

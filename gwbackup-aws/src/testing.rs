@@ -27,15 +27,16 @@ mod checks;
 mod entities;
 mod export;
 mod faults;
+mod http;
 mod import;
 mod model;
 mod patch;
 mod quota;
+mod s3;
 mod server;
 mod state;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use gwbackup_core::Result;
@@ -43,8 +44,10 @@ use gwbackup_core::clock::{Clock, SystemClock};
 use serde_json::Value;
 
 pub use faults::{Asked, Fault};
+pub use s3::{S3Double, S3DoubleBuilder, S3Fault};
 pub use server::Call;
 
+use http::Server;
 use server::Shared;
 use state::State;
 
@@ -53,7 +56,7 @@ use state::State;
 #[derive(Debug)]
 pub struct AwsDouble {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    server: Server,
 }
 
 /// What a double is started with.
@@ -109,8 +112,10 @@ impl AwsDoubleBuilder {
     pub async fn start(self) -> Result<AwsDouble> {
         let state = State::new(self.clock, self.account, self.region, self.seed);
         let shared = Arc::new(Shared::new(state, self.quotas));
-        let address = server::serve(&shared, self.port).await?;
-        Ok(AwsDouble { shared, address })
+        let own = Arc::clone(&shared);
+        let answer = move |head: &_, body: &_| server::answer(&own, head, body);
+        let server = Server::start(self.port, answer).await?;
+        Ok(AwsDouble { shared, server })
     }
 }
 
@@ -134,7 +139,7 @@ impl AwsDouble {
 
     /// Its address, as `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Makes a request without the network, quotas or a trace in the log: a test's own hand.
@@ -175,11 +180,5 @@ impl AwsDouble {
     /// Forgets the requests so far.
     pub fn forget_calls(&self) {
         self.shared.log().clear();
-    }
-}
-
-impl Drop for AwsDouble {
-    fn drop(&mut self) {
-        self.shared.go_away();
     }
 }
