@@ -29,6 +29,7 @@ mod export;
 mod faults;
 mod http;
 mod import;
+mod kms;
 mod model;
 mod patch;
 mod quota;
@@ -44,6 +45,7 @@ use gwbackup_core::clock::{Clock, SystemClock};
 use serde_json::Value;
 
 pub use faults::{Asked, Fault};
+pub use kms::{KmsDouble, KmsState};
 pub use s3::{S3Double, S3DoubleBuilder, S3Fault};
 pub use server::Call;
 

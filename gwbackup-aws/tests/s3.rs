@@ -10,6 +10,7 @@ use futures_util::TryStreamExt as _;
 use gwbackup_aws::testing::{S3Double, S3DoubleBuilder, S3Fault};
 use gwbackup_aws::{Config, LockMode, Retention, S3Config, S3Sink};
 use gwbackup_core::clock::Clock as _;
+use gwbackup_core::connect::Settings;
 use gwbackup_core::error::ErrorKind;
 use gwbackup_core::sink::{Body, Listed, ObjectName, Sink, Spool, put_once};
 use gwbackup_core::testing::{ManualClock, conformance};
@@ -176,7 +177,9 @@ async fn pauses_are_taken_and_failures_keep_their_reason() {
 #[tokio::test]
 async fn encryption_is_demanded_and_checked() {
     let (double, cx, clock) = world(S3Double::builder()).await;
-    let own = |double: &S3Double| config(double).with_clock(Arc::new(clock.clone())).with_kms("abcd-1234");
+    let own = |double: &S3Double| {
+        config(double).with_clock(Arc::new(clock.clone())).with_kms("abcd-1234")
+    };
     let sink = S3Sink::new(own(&double)).unwrap();
     put(&sink, &cx, "log/1", b"x").await.unwrap();
     let headers = double.headers("log/1");
@@ -221,7 +224,8 @@ async fn retention_and_hold_go_with_every_object() {
 
 #[tokio::test]
 async fn a_url_says_it_all() {
-    let open = async |text: &str| S3Config::from_url(&Url::parse(text).unwrap()).await;
+    let open =
+        async |text: &str| S3Config::from_url(&Url::parse(text).unwrap(), &Settings::new()).await;
     for (bad, word) in [
         ("s3:///prefix?region=eu-central-1", "bucket"),
         ("s3://backups?region=eu-central-1&colour=red", "colour"),

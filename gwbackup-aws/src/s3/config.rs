@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use gwbackup_core::clock::{Clock, SystemClock};
-use gwbackup_core::connect::masked;
+use gwbackup_core::connect::{Settings, masked};
 use gwbackup_core::{Error, Result};
 use url::Url;
 
@@ -121,14 +121,15 @@ impl S3Config {
     }
 
     /// Of `s3://BUCKET/PREFIX?region=REGION&endpoint=URL&kms=KEY&lock=MODE&days=N&hold=true`, where
-    /// all of the query may be left out. Credentials, and what the URL does not say of region and
-    /// endpoint, as the SDKs find them. `Invalid` when something in it cannot be. Reads files and
+    /// all of the query may be left out. Settings: `region`, where the URL names none. Credentials,
+    /// and what is then still missing of region and endpoint, as the SDKs find them. `Invalid` when something in it cannot be. Reads files and
     /// may ask the instance it runs on.
-    pub async fn from_url(url: &Url) -> Result<Self> {
+    pub async fn from_url(url: &Url, settings: &Settings) -> Result<Self> {
         let wrong = |what: String| Error::invalid(what).on(masked(url)).help(FORM);
         let bucket = url.host_str().filter(|host| !host.is_empty());
         let bucket = bucket.ok_or_else(|| wrong("no bucket is named".to_owned()))?;
-        let (mut region, mut endpoint, mut mode, mut days) = (None, None, None, None);
+        let mut region = settings.value("region").map(str::to_owned);
+        let (mut endpoint, mut mode, mut days) = (None, None, None);
         let mut protection = Protection::default();
         for (name, value) in url.query_pairs() {
             let bad = || wrong(format!("`{name}` cannot be `{value}`"));

@@ -26,11 +26,12 @@ use crate::signed::{Ask, Signed, Told, shown};
 const AGAIN: Duration = Duration::from_millis(200);
 const SSE: &str = "x-amz-server-side-encryption";
 const SSE_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
+const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
 const MODE: HeaderName = HeaderName::from_static("x-amz-object-lock-mode");
 const UNTIL: HeaderName = HeaderName::from_static("x-amz-object-lock-retain-until-date");
 const HOLD: HeaderName = HeaderName::from_static("x-amz-object-lock-legal-hold");
 
-/// Clones share connections.
+/// Speaks to one bucket. Clones share connections.
 #[derive(Debug, Clone)]
 pub(super) struct Transport(Arc<Inner>);
 
@@ -113,6 +114,10 @@ impl Transport {
         }
         if !matches!(does, Does::Put | Does::Begin) {
             return;
+        }
+        if does == Does::Put {
+            // Without naming the checksum that it carries, no object may be locked.
+            headers.insert(CHECKSUM, HeaderValue::from_static("SHA256"));
         }
         if let Some(retention) = self.0.protection.retention {
             let days = Duration::from_hours(24) * retention.days;

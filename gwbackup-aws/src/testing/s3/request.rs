@@ -118,7 +118,8 @@ impl Ask<'_> {
             return Err(Reply::error(400, "InvalidRequest"));
         }
         let is_put = self.head.method == "PUT";
-        if !kept.is_empty() && is_put && self.header("x-amz-checksum-sha256").is_none() {
+        let summed = ["content-md5", "x-amz-sdk-checksum-algorithm"];
+        if !kept.is_empty() && is_put && summed.iter().all(|name| self.header(name).is_none()) {
             return Err(Reply::error(400, "InvalidRequest"));
         }
         let sse = "x-amz-server-side-encryption";
