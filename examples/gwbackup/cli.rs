@@ -146,7 +146,7 @@ pub(crate) enum Command {
     /// Write a backup back, compare, report
     Restore(Restore),
     /// Go on with a run, in the direction in which it stopped
-    Resume(Run),
+    Resume(Resume),
     /// Turn a run round: the gateway goes back to what it was
     Rollback(Run),
     /// Approve a stored plan, for the log: exactly this plan may be carried out by somebody else
@@ -420,6 +420,9 @@ pub(crate) struct Probes {
     /// PEM file of authorities to trust at the data plane
     #[arg(long, value_name = "FILE", requires = "probe")]
     pub(crate) probe_ca: Option<PathBuf>,
+    /// PEM file of the certificate to show at the data plane, with its private key
+    #[arg(long, value_name = "FILE", requires = "probe")]
+    pub(crate) probe_identity: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -468,6 +471,17 @@ pub(crate) struct Run {
     pub(crate) onto: Option<String>,
     #[command(flatten)]
     pub(crate) consent: Consent,
+    /// Write the go-live report: JSON for `.json`, one page for `.html`, else Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    #[command(flatten)]
+    pub(crate) probes: Probes,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]

@@ -9,6 +9,7 @@
 mod cli;
 mod command;
 mod config;
+mod document;
 mod output;
 mod progress;
 #[cfg(feature = "kong")]

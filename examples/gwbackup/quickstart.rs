@@ -177,7 +177,7 @@ impl<'a> Tour<'a> {
         self.chapter(7, "The restore");
         let options = ApplyOptions::default()
             .check(Arc::new(Probe(self.node.clone())))
-            .check(self.node.probing()?.of(prepared.configuration()));
+            .probing(self.node.probing()?);
         let report = prepared.apply(self.cx, &options).await?.report;
         self.tell(format_args!(
             "   {:?}: {} resources written, parents first, several at a time; hashed passwords",

@@ -123,7 +123,9 @@ impl Sorter {
         let entry = Entry { at: self.arena.len(), head, prefix: prefix(id.as_bytes()) };
         self.arena.extend_from_slice(kind.as_bytes());
         self.arena.extend_from_slice(id.as_bytes());
-        payload.iter().for_each(|part| self.arena.extend_from_slice(part));
+        for part in payload {
+            self.arena.extend_from_slice(part);
+        }
         match self.kinds.get_mut(kind) {
             Some(entries) => entries.push(entry),
             None => drop(self.kinds.insert(kind.to_owned(), vec![entry])),

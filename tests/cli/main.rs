@@ -21,6 +21,8 @@ mod moving;
 mod options;
 #[path = "../../gwbackup-kong/tests/support/peers.rs"]
 mod peers;
+#[cfg(unix)]
+mod rehearse;
 mod secrecy;
 mod story;
 

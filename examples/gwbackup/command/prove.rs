@@ -1,20 +1,17 @@
 //! Probes of `restore` and `drill`, and `drill` itself.
 
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use gwbackup::probe::{Options, Scenario};
-use gwbackup::repository::PreparedRestore;
 use gwbackup::restore::{ApplyOptions, Probing};
-use gwbackup::target::Check;
 use gwbackup::{Repository, Result};
 
-use super::restore::{Form, json};
 use crate::cli::{Drill, Probes};
 use crate::config::scenario;
+use crate::document::Document;
 use crate::output::Outcome;
-use crate::session::{Session, new_file};
+use crate::session::Session;
 
 /// How behaviour is probed, if it is.
 fn probing(arguments: &Probes) -> Result<Option<Probing>> {
@@ -50,6 +47,7 @@ fn caller(arguments: &Probes) -> Result<Arc<dyn gwbackup::probe::Caller>> {
         options = options.at(url.clone())?;
     }
     options.ca.clone_from(&arguments.probe_ca);
+    options.identity.clone_from(&arguments.probe_identity);
     Ok(Arc::new(HttpCaller::new(options)?))
 }
 
@@ -59,22 +57,23 @@ fn caller(_arguments: &Probes) -> Result<Arc<dyn gwbackup::probe::Caller>> {
         .help("build it with `--features http`"))
 }
 
-/// The tests of a restore of this backup.
-pub(super) async fn checks(
+/// Adds the probes that are asked for: of what is restored, or of what another backup promises.
+pub(super) async fn probe(
     session: &Session,
     repository: &Repository,
-    prepared: &PreparedRestore,
+    options: &mut ApplyOptions,
     arguments: &Probes,
-) -> Result<Vec<Arc<dyn Check>>> {
-    let Some(probing) = probing(arguments)? else { return Ok(Vec::new()) };
-    let configuration = match &arguments.probes_of {
-        None => prepared.configuration(),
+) -> Result<()> {
+    let Some(probing) = probing(arguments)? else { return Ok(()) };
+    match &arguments.probes_of {
+        None => options.probing = Some(probing),
         Some(other) => {
             let other = repository.find(&session.cx, other).await?;
-            repository.view(&session.cx, &other).await?.snapshot()
+            let promised = repository.view(&session.cx, &other).await?.snapshot();
+            options.checks.push(probing.of(promised));
         }
-    };
-    Ok(vec![probing.of(configuration)])
+    }
+    Ok(())
 }
 
 pub(crate) async fn drill(session: &Session, arguments: Drill) -> Result<Outcome> {
@@ -109,15 +108,10 @@ pub(crate) async fn drill(session: &Session, arguments: Drill) -> Result<Outcome
         return Outcome::new(&result, format!("would rehearse a restore onto {onto}\n"));
     }
     session.consent(&format!("Rehearse a restore onto {onto}, and take it away again?")).await?;
-    let file = arguments.report.as_deref().map(new_file).transpose()?;
+    let document = arguments.report.as_deref().map(Document::create).transpose()?;
     let report = drill.run(&session.cx).await?;
-    if let (Some(mut file), Some(path)) = (file, &arguments.report) {
-        let text = match Form::of(path) {
-            Form::Json => json(&report)?,
-            Form::Html => report.to_html(),
-            Form::Other => report.to_markdown(),
-        };
-        file.write_all(text.as_bytes())?;
+    if let Some(document) = document {
+        document.write(&report, || report.to_html(), || report.to_markdown())?;
     }
     let mut text = format!("{:?}: {} onto {onto}\n", report.verdict, report.backup_name);
     for finding in report.findings.iter().chain(&report.left) {
@@ -143,12 +137,7 @@ pub(crate) async fn runbook(
         repository.backup_runbook(&session.cx, &backup).await?
     };
     if let Some(path) = out {
-        let text = match Form::of(&path) {
-            Form::Json => json(&book)?,
-            Form::Html => book.to_html(),
-            Form::Other => book.to_markdown(),
-        };
-        new_file(&path)?.write_all(text.as_bytes())?;
+        Document::create(&path)?.write(&book, || book.to_html(), || book.to_markdown())?;
     }
     Outcome::new(&book, book.to_markdown())
 }

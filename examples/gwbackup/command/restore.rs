@@ -10,10 +10,11 @@ use gwbackup::repository::{PreparedRestore, RestoreBuilder, RestoreOutcome};
 use gwbackup::restore::{ApplyOptions, Plan};
 use gwbackup::target::Target;
 use gwbackup::{Error, ErrorKind, Repository, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::cli::{Consent, PlanArgs, PlanOptions, Restore, Run};
+use crate::cli::{Consent, PlanArgs, PlanOptions, Probes, Restore, Resume, Run};
 use crate::config::{mapping_text, read_mapping, read_plan};
+use crate::document::{Document, Form, json};
 use crate::output::{DIFFERENCES, Outcome, run_code};
 use crate::secrets::SecretsFile;
 use crate::session::{Session, new_file, write_new};
@@ -125,29 +126,28 @@ pub(crate) async fn restore(session: &Session, arguments: Restore) -> Result<Out
     }
     // Files that cannot be made are known before the gateway is written.
     let map_file = arguments.map_out.as_deref().map(new_file).transpose()?;
-    let report_file = arguments.report.as_deref().map(new_file).transpose()?;
+    let document = arguments.report.as_deref().map(Document::create).transpose()?;
     let named = arguments.onto.as_deref().unwrap_or(&prepared.plan().target);
     let mut options = options(session, &arguments.consent, named);
-    options.checks =
-        super::prove::checks(session, &repository, &prepared, &arguments.probes).await?;
+    super::prove::probe(session, &repository, &mut options, &arguments.probes).await?;
     let outcome = prepared.apply(&session.cx, &options).await?;
     if let Some(mut file) = map_file {
         let text = mapping_text(identities(&outcome));
         std::io::Write::write_all(&mut file, text.as_bytes())?;
     }
-    if let (Some(mut file), Some(path)) = (report_file, &arguments.report) {
-        let report = &outcome.report;
-        let text = match Form::of(path) {
-            Form::Json => json(report)?,
-            Form::Html => report.to_html(),
-            Form::Other => report.to_markdown(),
-        };
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-    }
-    finished(&outcome)
+    finished(&outcome, document)
 }
 
-pub(crate) async fn carry_on(session: &Session, arguments: Run, back: bool) -> Result<Outcome> {
+pub(crate) async fn resume(session: &Session, arguments: Resume) -> Result<Outcome> {
+    carry_on(session, arguments.run, Some(&arguments.probes)).await
+}
+
+pub(crate) async fn roll_back(session: &Session, arguments: Run) -> Result<Outcome> {
+    carry_on(session, arguments, None).await
+}
+
+/// Goes on with a run, or turns it round: then there is nothing to probe.
+async fn carry_on(session: &Session, arguments: Run, probes: Option<&Probes>) -> Result<Outcome> {
     let repository = session.repository().await?;
     let runs = repository.runs(&session.cx).await?;
     let run = runs.into_iter().find(|run| run.run == arguments.run).ok_or_else(|| {
@@ -155,20 +155,22 @@ pub(crate) async fn carry_on(session: &Session, arguments: Run, back: bool) -> R
             .on(arguments.run)
             .help("`status` shows the open ones, `audit list` all")
     })?;
-    let doing = if back { "turn the run round" } else { "go on with the run" };
+    let doing = if probes.is_none() { "turn the run round" } else { "go on with the run" };
     if session.global.dry_run {
         return Outcome::new(&run, format!("would {doing} onto {}\n", run.target));
     }
     let target = session.target(arguments.onto.as_deref().unwrap_or(&run.target)).await?;
     session.consent(&format!("Shall I {doing}, and write {}?", run.target)).await?;
     let named = arguments.onto.as_deref().unwrap_or(&run.target);
-    let options = options(session, &arguments.consent, named);
-    let outcome = if back {
-        repository.roll_back(&session.cx, run.run, target, &options).await?
-    } else {
+    let document = arguments.report.as_deref().map(Document::create).transpose()?;
+    let mut options = options(session, &arguments.consent, named);
+    let outcome = if let Some(probes) = probes {
+        super::prove::probe(session, &repository, &mut options, probes).await?;
         repository.resume(&session.cx, run.run, target, &options).await?
+    } else {
+        repository.roll_back(&session.cx, run.run, target, &options).await?
     };
-    finished(&outcome)
+    finished(&outcome, document)
 }
 
 pub(crate) async fn approve(session: &Session, path: &Path) -> Result<Outcome> {
@@ -181,7 +183,7 @@ pub(crate) async fn approve(session: &Session, path: &Path) -> Result<Outcome> {
     session.consent(&format!("Approve exactly this onto {}?", plan.target)).await?;
     let approval = repository.approve(&session.cx, &plan).await?;
     let text = format!("{} approved plan {}\n", approval.actor, plan.digest()?);
-    let result = json!({ "plan": plan.digest()?, "approval": approval });
+    let result = serde_json::json!({ "plan": plan.digest()?, "approval": approval });
     Outcome::new(&result, text)
 }
 
@@ -201,12 +203,15 @@ fn identities(outcome: &RestoreOutcome) -> impl Iterator<Item = (&Key, &Key)> {
     outcome.map.entries.iter().filter(differ).map(|(from, there)| (from, &there.key))
 }
 
-fn finished(outcome: &RestoreOutcome) -> Result<Outcome> {
+fn finished(outcome: &RestoreOutcome, document: Option<Document>) -> Result<Outcome> {
     let report = &outcome.report;
+    if let Some(document) = document {
+        document.write(report, || report.to_html(), || report.to_markdown())?;
+    }
     let map: Vec<Value> = identities(outcome)
-        .map(|(from, to)| json!({ "kind": from.kind, "from": from.id, "to": to.id }))
+        .map(|(from, to)| serde_json::json!({ "kind": from.kind, "from": from.id, "to": to.id }))
         .collect();
-    let result = json!({
+    let result = serde_json::json!({
         "run": report.run,
         "status": report.status,
         "applied": report.applied,
@@ -228,28 +233,6 @@ fn finished(outcome: &RestoreOutcome) -> Result<Outcome> {
         text += &format!("  run {run}: `rollback {run}` undoes it\n");
     }
     Ok(Outcome::new(&result, text)?.with_code(run_code(report.status)))
-}
-
-/// The form of a document, by the name of its file.
-pub(crate) enum Form {
-    Json,
-    Html,
-    Other,
-}
-
-impl Form {
-    pub(crate) fn of(path: &std::path::Path) -> Self {
-        match path.extension().and_then(|ending| ending.to_str()) {
-            Some("json") => Self::Json,
-            Some("html" | "htm") => Self::Html,
-            _ => Self::Other,
-        }
-    }
-}
-
-pub(crate) fn json(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string_pretty(value)
-        .map_err(|_| Error::invalid("the result cannot be written as JSON"))
 }
 
 /// A plan, for people.

@@ -1,6 +1,7 @@
 //! One frame of an archive, read line by line.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -89,6 +90,15 @@ impl Frame {
         Ok((&*last_kind, &*last_id) < (kind, id))
     }
 
+    /// How the next line's name stands to this one.
+    pub(super) fn peek(&self, kind: &str, id: &str) -> Result<Option<Ordering>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let (next_kind, next_id) = names(line_at(&self.plain, self.at)?)?;
+        Ok(Some((&*next_kind, &*next_id).cmp(&(kind, id))))
+    }
+
     pub(super) fn is_read(&self) -> bool {
         self.left == 0
     }
@@ -113,10 +123,8 @@ impl Frame {
     ) -> Result<Option<T>> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         let beginning = self.at == 0;
-        let rest = self.plain.get(self.at..).unwrap_or_default();
-        let (length, ended) = line_length(rest);
-        let line = rest.get(..length).filter(|_| ended);
-        let line = line.ok_or_else(|| Error::corrupt("a frame has fewer lines than the index"))?;
+        let line = line_at(&self.plain, self.at)?;
+        let length = line.len();
         let (kind, id) = names(line)?;
         if beginning && (&*kind, &*id) != (&*self.first.0, &*self.first.1) {
             return Err(Error::corrupt("a frame begins with another line than the index says"));
@@ -143,4 +151,12 @@ impl Frame {
         }
         Ok(Some(taken))
     }
+}
+
+/// The line of a frame that begins here.
+fn line_at(plain: &[u8], at: usize) -> Result<&[u8]> {
+    let rest = plain.get(at..).unwrap_or_default();
+    let (length, ended) = line_length(rest);
+    let line = rest.get(..length).filter(|_| ended);
+    line.ok_or_else(|| Error::corrupt("a frame has fewer lines than the index"))
 }

@@ -1,6 +1,5 @@
 //! Opening an archive, and reading any part of it.
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::io::{Read, Seek};
 
@@ -143,11 +142,12 @@ impl<R: Read + Seek> Archive<R> {
             frame.begin_again();
         }
         let answer = loop {
+            // What comes later stays unread: whoever asks in order need not begin again.
+            let order = frame.peek(kind, id)?.filter(|order| order.is_le());
+            let Some(order) = order else { break Ok(None) };
             let Some(entry) = frame.next(&mut self.secret_count)? else { break Ok(None) };
-            match (&*entry.kind, &*entry.id).cmp(&(kind, id)) {
-                Ordering::Less => {}
-                Ordering::Equal => break found(entry).map(Some),
-                Ordering::Greater => break Ok(None),
+            if order.is_eq() {
+                break found(entry).map(Some);
             }
         };
         // Neighbours are often asked for next.

@@ -188,7 +188,11 @@ fn one_line_is_found_through_the_index() {
         let (bytes, _) = written(&sample(), options);
         let mut archive = opened(&bytes, Some(&sdek())).unwrap();
         for line in sample() {
-            let found = archive.find(&line.kind, &line.id, |entry| Ok(to_line(&entry))).unwrap();
+            let mut find = |id: &str| archive.find(&line.kind, id, |entry| Ok(to_line(&entry)));
+            let found = find(&line.id).unwrap();
+            // What is not there, between this line and the next, takes neither away.
+            assert_eq!(find(&format!("{}\0", line.id)).unwrap(), None);
+            assert_eq!(find(&line.id).unwrap(), found);
             assert_eq!(found, Some(line));
         }
         for (kind, id) in [("a", "a"), ("consumer", ""), ("consumer", "bb"), ("route", "zz")] {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,6 +33,8 @@ pub struct HttpOptions {
     pub https: Option<Url>,
     /// PEM file of authorities to trust beside the system's.
     pub ca: Option<PathBuf>,
+    /// PEM file of the certificate to show where the data plane wants one, with its private key.
+    pub identity: Option<PathBuf>,
 }
 
 impl HttpOptions {
@@ -67,7 +69,7 @@ pub struct HttpCaller {
 }
 
 impl HttpCaller {
-    /// `Invalid` for a file that is no PEM file of authorities; touches no network.
+    /// `Invalid` for a file that does not hold what it should; touches no network.
     pub fn new(options: HttpOptions) -> Result<Self> {
         let client = build(&options, None)?;
         Ok(Self { options, client, tls: Mutex::default() })
@@ -96,11 +98,20 @@ fn build(options: &HttpOptions, resolve: Option<(&str, SocketAddr)>) -> Result<C
         .redirect(redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy();
+    let read = |path: &Path| std::fs::read(path).map_err(|e| Error::from(e).on(path.display()));
     if let Some(path) = &options.ca {
-        let pem = std::fs::read(path).map_err(|e| Error::from(e).on(path.display()))?;
+        let pem = read(path)?;
         let found = reqwest::Certificate::from_pem_bundle(&pem).ok().filter(|all| !all.is_empty());
         let none = || Error::invalid("no PEM certificate in this file").on(path.display());
         client = client.tls_certs_merge(found.ok_or_else(none)?);
+    }
+    if let Some(path) = &options.identity {
+        // What is wrong is not repeated: it may quote the key.
+        let none = |_| {
+            Error::invalid("no PEM certificate with its private key in this file")
+                .on(path.display())
+        };
+        client = client.identity(reqwest::Identity::from_pem(&read(path)?).map_err(none)?);
     }
     if let Some((host, address)) = resolve {
         client = client.resolve(host, address);

@@ -208,9 +208,7 @@ impl DrillBuilder {
     async fn restore(&self, cx: &Context, prepared: PreparedRestore) -> Result<RestoreReport> {
         let mut options = self.options.clone();
         options.accept_undrilled = true;
-        if let Some(probing) = &self.probing {
-            options = options.check(probing.of(prepared.configuration()));
-        }
+        options.probing = self.probing.clone().or(options.probing);
         // How old a point is by now says nothing about the promise: it may be one of last month.
         let outcome = prepared.apply_for(cx, &options, Objectives::default()).await?;
         Ok(outcome.report)

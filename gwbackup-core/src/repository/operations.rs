@@ -11,12 +11,12 @@ use crate::context::Context;
 use crate::crypt::random;
 use crate::error::Result;
 use crate::mapping::Mapping;
-use crate::model::{IdMap, Key, Snapshot};
+use crate::model::{IdMap, Key};
 use crate::plan::{Existing, PlanOptions, Selector};
 use crate::policy::Objectives;
 use crate::report::RestoreReport;
 use crate::restore::{
-    self, ApplyOptions, Approval, DependencyProbe, Order, Plan, Ready, SecretProvider,
+    self, ApplyOptions, Approval, DependencyProbe, Order, Plan, Probing, Ready, SecretProvider,
 };
 use crate::source::Source;
 use crate::target::{Check, Target};
@@ -315,12 +315,6 @@ impl PreparedRestore {
         &self.0.plan
     }
 
-    /// What the gateway shall hold: the backup as the plan sees it, mapping and supplied secrets
-    /// included. Probes follow from it.
-    pub fn configuration(&self) -> Arc<dyn Snapshot> {
-        Arc::clone(&self.0.world.material.backup)
-    }
-
     /// Carries it out: safety backup, journal, writes, roll back where a step fails for good, read
     /// back, tests, report.
     ///
@@ -355,8 +349,14 @@ pub struct RestoreOutcome {
     pub map: IdMap,
 }
 
-/// Adds a test to run after a restore.
 impl ApplyOptions {
+    /// The same, and the behaviour that the restored configuration promises is probed.
+    #[must_use]
+    pub fn probing(mut self, probing: Probing) -> Self {
+        self.probing = Some(probing);
+        self
+    }
+
     /// The same with one more test.
     #[must_use]
     pub fn check(mut self, check: Arc<dyn Check>) -> Self {

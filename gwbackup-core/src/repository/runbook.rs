@@ -107,11 +107,28 @@ impl Repository {
             Standing::Failed,
             facts.safety.map_or("no safety backup".to_owned(), |id| format!("safety backup {id}")),
         );
+        allowed(&mut book, &events, facts.backup, first.seq);
         ended(&mut book, end.as_ref().map(|(event, facts)| (*event, facts)));
         logged(&mut book, end.as_ref().map(|(event, _)| *event).or(Some(first)));
         book.step("Affected teams were told", Standing::Open, "not recorded here");
         book.step("Going live was approved", Standing::Open, "not recorded here");
         Ok(book)
+    }
+}
+
+/// The answer to whoever began, where somebody had to be asked.
+fn allowed(book: &mut Runbook, events: &[Event], backup: Uuid, before: u64) {
+    let (name, id) = ("Who restored was allowed to", backup.to_string());
+    let asked = |e: &&Event| e.counts && e.kind == EventKind::RESTORE_AUTHORIZE;
+    let mut earlier = events.iter().rev().filter(asked).filter(|e| e.seq < before);
+    match earlier.find(|event| event.subject.id == id) {
+        None => book.step(name, Standing::NotApplicable, "nobody had to be asked"),
+        Some(event) => book.done_if(
+            name,
+            event.outcome == EventOutcome::Success,
+            Standing::Failed,
+            format!("event {} of {}", event.seq, rfc3339(event.time)),
+        ),
     }
 }
 

@@ -5,12 +5,17 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::about::EndFacts;
 use super::approval::{Act, Authorizer, Request, authorize};
 use super::compare::{Comparison, compare, newcomers};
 use super::journal::{Record, RunStatus};
 use super::phases::{Phase, Phases};
-use super::prepare::{EndFacts, Plan, Ready, Resumed, capture};
+use super::plan::Plan;
+use super::prepare::{Ready, capture};
+use super::probing::Probing;
+use super::resume::Resumed;
 use super::run::{Run, full_text};
+use super::world::World;
 use crate::archive::Details;
 use crate::backup::{self, BackupReport};
 use crate::catalog::{EventDraft, EventKind, EventOutcome};
@@ -36,7 +41,10 @@ pub struct ApplyOptions {
     pub accept_loss: bool,
     /// Restore though the policy demands a drill of the backup, and none has passed.
     pub accept_undrilled: bool,
-    /// Tests to run afterwards.
+    /// Probes of what the restored configuration promises, to run afterwards: of the backup with
+    /// mapping and supplied secrets, also where a run is carried on.
+    pub probing: Option<Probing>,
+    /// Further tests to run afterwards.
     pub checks: Vec<Arc<dyn Check>>,
     /// Who decides whether the gateway may be written; everybody may if absent.
     pub authorizer: Option<Arc<dyn Authorizer>>,
@@ -226,7 +234,7 @@ impl Ready {
         let live = self.safety.view(&self.vault).await?;
         let (world, left_alone) = (self.world.clone(), self.left_alone.clone());
         let compare = blocking(move || compare(&world, live.as_ref(), false, &left_alone)).await?;
-        let checks = tested(cx, &mut phases, options, &self.target).await;
+        let checks = tested(cx, &mut phases, options, &self.target, &self.world).await;
         let (started, phases) = (phases.started(), phases.finish(cx));
         Ok(RunReport {
             phases,
@@ -354,7 +362,7 @@ async fn conclude(
             Err(e) => unread = Some(full_text(&e)),
         }
         if !rolled_back {
-            checks = tested(cx, &mut phases, options, &run.target).await;
+            checks = tested(cx, &mut phases, options, &run.target, &run.world).await;
         }
     }
     let Seen { compare, newcomers } = found;
@@ -403,12 +411,16 @@ async fn tested(
     phases: &mut Phases,
     options: &ApplyOptions,
     target: &Arc<dyn Target>,
+    world: &World,
 ) -> Vec<Finding> {
-    if !options.checks.is_empty() {
+    let promised = options.probing.iter();
+    let promised = promised.map(|probing| probing.of(Arc::clone(&world.material.backup)));
+    let checks: Vec<Arc<dyn Check>> = promised.chain(options.checks.iter().cloned()).collect();
+    if !checks.is_empty() {
         phases.begin(cx, "tests");
     }
     let mut found = Vec::new();
-    for check in &options.checks {
+    for check in checks {
         match check.run(cx, target.as_ref()).await {
             Ok(findings) => found.extend(findings),
             Err(e) => {

@@ -1,124 +1,35 @@
 //! Making a plan against a live gateway.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-
+use super::about::{About, is_left};
 use super::dependencies::{DependencyProbe, check};
 use super::desired::Desired;
-use super::journal::{Begin, Journal, Record};
-use super::run::{Run, State, begin};
+use super::journal::{Begin, Journal};
+use super::plan::{Plan, steps};
+use super::resume::kept_map;
+use super::run::{Run, State};
 use super::store::VaultRecords;
 use super::supply::{SecretProvider, ask};
 use super::world::{Material, Progress, World};
 use crate::archive::{Capture, Details, View};
 use crate::backup::{self, BackupOptions, Prepared, Task};
-use crate::catalog::{EventDraft, EventKind, EventOutcome, RecoveryPoint, State as BackupState};
-use crate::clock::{Timestamp, millis, rfc3339};
+use crate::catalog::{RecoveryPoint, State as BackupState};
+use crate::clock::rfc3339;
 use crate::context::Context;
-use crate::crypt::{hex, uuid_v7};
-use crate::error::{Error, ErrorKind, Result};
+use crate::crypt::uuid_v7;
+use crate::error::{Error, Result};
 use crate::mapping::RuleUse;
-use crate::model::{
-    Change, Description, Finding, IdMap, Key, Restore, Rules, Supplied, Undo, Verdict,
-};
+use crate::model::{Change, Description, Finding, IdMap, Key, Restore, Rules, Supplied};
 use crate::plan::{
-    Arranged, Decision, Dependency, Draft, FieldChange, Head, Item, Links, PlanOptions,
-    PlannedStep, Room, Summary, draft, with_early,
+    Arranged, Decision, Dependency, Draft, Head, Item, Links, PlanOptions, Summary, draft,
+    with_early,
 };
 use crate::source::Source;
 use crate::target::Target;
 use crate::task::blocking;
-use crate::vault::{Found, Vault};
-
-/// What a restore would do, as a value: can be printed, stored, approved.
-///
-/// Holds keys, digests and masked differences, never a document.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Plan {
-    /// Name and version of the form.
-    pub schema: String,
-    /// The backup.
-    pub backup: uuid::Uuid,
-    /// Its name.
-    pub backup_name: String,
-    /// Keyed digest of its state.
-    pub backup_digest: String,
-    /// Whether something of the gateway is missing in it.
-    pub backup_partial: bool,
-    /// The gateway that it is of.
-    pub source: String,
-    /// The gateway that would be written.
-    pub target: String,
-    /// Keyed digest of the target's state when the plan was made.
-    pub target_digest: String,
-    /// When.
-    pub created: String,
-    /// How it was made.
-    pub options: PlanOptions,
-    /// How often each decision was taken.
-    pub summary: Summary,
-    /// Exactly the writes, in order.
-    pub steps: Vec<PlannedStep>,
-    /// Everything else that is not simply unchanged: skipped, beyond what the vendor offers.
-    pub left: Vec<Item>,
-    /// What stops it before its first write.
-    pub blocked: Vec<Item>,
-    /// What each rule of the mapping did.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mapping: Vec<RuleUse>,
-    /// Places whose secrets were supplied, written `kind/id#/pointer`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub supplied: Vec<String>,
-    /// What the resources to write need outside the gateway.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dependencies: Vec<Dependency>,
-    /// What the target's own dry run found.
-    pub findings: Vec<Finding>,
-    /// How long the writing takes, in milliseconds, as far as the provider can tell.
-    pub estimate_ms: u64,
-}
-
-impl Plan {
-    /// A digest of what it would do to which state: whoever approves it approves exactly this.
-    /// `Invalid` when the plan cannot be written as JSON.
-    pub fn digest(&self) -> Result<String> {
-        let parts = (
-            (&self.schema, self.backup, &self.backup_digest),
-            (&self.target, &self.target_digest),
-            (&self.options, &self.supplied, &self.steps),
-        );
-        let bytes = serde_json::to_vec(&parts)
-            .map_err(|_| Error::invalid("the plan cannot be written as JSON"))?;
-        Ok(hex::encode(&Sha256::digest(bytes)))
-    }
-
-    /// Whether it writes nothing.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
-    }
-
-    /// Whether something stops it before its first write.
-    pub fn is_blocked(&self) -> bool {
-        !self.blocked.is_empty() || self.findings.iter().any(|f| f.verdict == Verdict::Failed)
-    }
-
-    /// Writes whose loss no roll back could mend.
-    pub fn losses(&self) -> impl Iterator<Item = &PlannedStep> {
-        self.steps.iter().filter(|step| matches!(step.undo, Undo::Lost(_)))
-    }
-
-    /// Whether another plan would do the same to the same state.
-    pub fn agrees_with(&self, other: &Self) -> bool {
-        self.backup == other.backup
-            && self.target == other.target
-            && self.target_digest == other.target_digest
-            && self.steps == other.steps
-    }
-}
+use crate::vault::Vault;
 
 /// What is to be restored where.
 #[derive(Debug, Clone)]
@@ -241,32 +152,37 @@ pub(crate) async fn prepare(vault: &Arc<Vault>, cx: &Context, order: Order) -> R
     })
 }
 
-struct Made {
-    material: Material,
-    items: Vec<Item>,
-    summary: Summary,
-    links: Vec<Links>,
-    left_alone: BTreeSet<Key>,
-    findings: Vec<Finding>,
-    dependencies: Vec<Dependency>,
-    mapping: Vec<RuleUse>,
+/// What both sides together come to.
+pub(super) struct Made {
+    pub(super) material: Material,
+    pub(super) items: Vec<Item>,
+    pub(super) summary: Summary,
+    pub(super) links: Vec<Links>,
+    pub(super) left_alone: BTreeSet<Key>,
+    pub(super) findings: Vec<Finding>,
+    pub(super) dependencies: Vec<Dependency>,
+    pub(super) mapping: Vec<RuleUse>,
 }
 
 impl Made {
     /// Takes up what the arrangement does early.
-    fn take_early(&mut self, arranged: &Arranged) {
+    pub(super) fn take_early(&mut self, arranged: &Arranged) {
         self.material.take_early(arranged);
         self.links = with_early(std::mem::take(&mut self.links), &arranged.early);
     }
 }
 
 /// The backup as the options let it appear, without secrets that somebody supplies.
-async fn desired(backup: Arc<View>, rules: &Rules, options: &PlanOptions) -> Result<Desired> {
+pub(super) async fn desired(
+    backup: Arc<View>,
+    rules: &Rules,
+    options: &PlanOptions,
+) -> Result<Desired> {
     let (rules, mapping) = (rules.clone(), options.mapping.clone());
     blocking(move || Desired::new(backup, &rules, &mapping)).await
 }
 
-fn material(
+pub(super) fn material(
     rules: Rules,
     desired: Desired,
     live: Arc<View>,
@@ -286,11 +202,6 @@ fn material(
     Ok(Made { material, items, summary, links, left_alone, findings, dependencies, mapping })
 }
 
-/// Whether the plan leaves this resource though it is not as in the backup.
-fn is_left(item: &Item) -> bool {
-    matches!(item.decision, Decision::Skipped(_) | Decision::CannotRestore(_))
-}
-
 /// Resources of the backup that the plan does not want to write, whatever they are.
 fn left_alone(draft: &Draft, options: &PlanOptions) -> BTreeSet<Key> {
     let items = draft.decided.items.iter().filter(|item| is_left(item));
@@ -300,77 +211,6 @@ fn left_alone(draft: &Draft, options: &PlanOptions) -> BTreeSet<Key> {
         keys.extend(all.filter(|key| !draft.selected.contains(key)));
     }
     keys
-}
-
-/// What a run is about, for its report.
-#[derive(Debug, Clone)]
-pub(crate) struct About {
-    pub(crate) backup: uuid::Uuid,
-    pub(crate) backup_name: String,
-    pub(crate) source: String,
-    pub(crate) target: String,
-    pub(crate) summary: Summary,
-    pub(crate) left: Vec<Item>,
-    /// What a person should know that the target or the plan found beforehand.
-    pub(crate) findings: Vec<Finding>,
-    pub(crate) origin: Origin,
-}
-
-/// Where a restored configuration comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Origin {
-    /// Whose gateway.
-    pub application: String,
-    /// Which stage of it.
-    pub environment: String,
-    /// `full`, `incremental` or `safety`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Whether all of the gateway was read.
-    pub complete: bool,
-    /// When it began to be read: what changed later is lost.
-    #[serde(serialize_with = "millis")]
-    pub taken_at: Timestamp,
-    /// Keyed digest of its state.
-    pub digest: String,
-    /// Product and version.
-    pub product: String,
-    /// Resources in it.
-    pub resources: u64,
-}
-
-impl About {
-    fn new(
-        point: &RecoveryPoint,
-        found: &Found,
-        target: String,
-        summary: &Summary,
-        items: &[Item],
-        findings: &[Finding],
-    ) -> Self {
-        let Found { manifest, details, .. } = found;
-        let origin = Origin {
-            application: details.application.clone(),
-            environment: details.environment.clone(),
-            kind: manifest.kind.clone(),
-            complete: manifest.capture == Capture::Complete,
-            taken_at: manifest.started_at,
-            digest: details.state_digest.clone(),
-            product: format!("{} {}", details.product, details.version),
-            resources: details.resources,
-        };
-        Self {
-            backup: point.backup,
-            backup_name: point.visible_name(),
-            source: details.gateway.clone(),
-            target,
-            summary: summary.clone(),
-            left: items.iter().filter(|item| is_left(item)).cloned().collect(),
-            findings: findings.to_vec(),
-            origin,
-        }
-    }
 }
 
 /// Captures the target into a spool: the actual side of the plan, and the safety backup of a run.
@@ -389,80 +229,6 @@ pub(crate) async fn capture(
     };
     let task = Task::safety(cx, &options)?;
     backup::prepare(vault, cx, &source, description, &options, task, None).await
-}
-
-/// The writes in order, as people read them.
-fn steps(arranged: &Arranged, world: &World, items: &[Item]) -> Vec<PlannedStep> {
-    let by_key: BTreeMap<&Key, &Item> = items.iter().map(|item| (&item.key, item)).collect();
-    let early: BTreeMap<_, &Room> = arranged.early.iter().map(|e| (e.no, &e.what)).collect();
-    let mut steps = Vec::with_capacity(arranged.changes.len());
-    for (call, group) in (1..).zip(arranged.waves.iter().flatten()) {
-        let Some(group) = arranged.groups.get(*group) else { continue };
-        for change in group.changes.iter().filter_map(|no| world.asked(*no, false)) {
-            let item = by_key.get(&change.key);
-            let fields = match early.get(&change.no) {
-                None => item.map(|item| item.fields.clone()).unwrap_or_default(),
-                Some(Room::Removal) => Vec::new(),
-                Some(Room::Rename(places)) => places
-                    .iter()
-                    .map(|at| FieldChange {
-                        at: at.clone(),
-                        from: None,
-                        to: Some("(temporary)".to_owned()),
-                    })
-                    .collect(),
-            };
-            let target = change.target_key();
-            steps.push(PlannedStep {
-                n: u32::try_from(steps.len() + 1).unwrap_or(u32::MAX),
-                action: change.action,
-                kind: target.kind.to_string(),
-                id: target.id.to_string(),
-                name: item.and_then(|item| item.name.clone()),
-                changes: fields,
-                undo: change.undo.clone(),
-                call,
-            });
-        }
-    }
-    steps
-}
-
-/// What a restore's end leaves in the log.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct EndFacts {
-    pub(crate) run: uuid::Uuid,
-    pub(crate) source: String,
-    pub(crate) target: String,
-    pub(crate) backup: uuid::Uuid,
-    pub(crate) safety: Option<uuid::Uuid>,
-    pub(crate) status: super::RunStatus,
-}
-
-/// The identities that the last runs between these two gateways found or made.
-async fn kept_map(vault: &Arc<Vault>, cx: &Context, source: &str, target: &str) -> Result<IdMap> {
-    let events = match vault.events(cx).await {
-        Ok(events) => events,
-        Err(e) if e.kind() == ErrorKind::Unavailable => return Ok(IdMap::default()),
-        Err(e) => return Err(e),
-    };
-    for event in events.iter().rev().filter(|e| e.counts && e.kind == EventKind::RESTORE_END) {
-        let Some(facts) = event.data::<EndFacts>()? else { continue };
-        if facts.source != source || facts.target != target {
-            continue;
-        }
-        let store = VaultRecords { vault: Arc::clone(vault), run: facts.run };
-        let records = match Journal::load(cx, Arc::new(store)).await {
-            Ok((_, records)) => records,
-            // A journal that is gone says nothing; an older one may.
-            Err(e) if e.kind() == ErrorKind::NotFound => continue,
-            Err(e) => return Err(e),
-        };
-        if let Some(Record::End { map, .. }) = records.last() {
-            return Ok(map.clone());
-        }
-    }
-    Ok(IdMap::default())
 }
 
 impl Ready {
@@ -526,129 +292,4 @@ pub(crate) struct Unstarted {
     pub(crate) safety: Prepared,
     pub(crate) details: Details,
     pub(crate) left_alone: BTreeSet<Key>,
-}
-
-/// A run as its journal left it.
-pub(crate) struct Resumed {
-    pub(crate) run: Run,
-    pub(crate) begin: Begin,
-    pub(crate) details: Details,
-    pub(crate) about: About,
-    pub(crate) left_alone: BTreeSet<Key>,
-    /// Whether the plan leaves something that the vendor offers no way for.
-    pub(crate) partial: bool,
-    /// Whether the log tells of its end.
-    pub(crate) announced: bool,
-}
-
-/// Takes up a run from its journal.
-pub(crate) async fn resume(
-    vault: &Arc<Vault>,
-    cx: &Context,
-    id: uuid::Uuid,
-    target: Arc<dyn Target>,
-) -> Result<Resumed> {
-    let store = Arc::new(VaultRecords { vault: Arc::clone(vault), run: id });
-    let told = told_of(vault, cx, id).await?;
-    let (journal, records) = match Journal::load(cx, store).await {
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            return Err(never_begun(vault, cx, told).await?.unwrap_or(e));
-        }
-        loaded => loaded?,
-    };
-    let begin = begin(&records)?.clone();
-    if begin.target != target.address() {
-        return Err(Error::refused("the run is about another gateway")
-            .on(&begin.target)
-            .help("give the gateway that the run was started on"));
-    }
-    let state = vault.state(cx).await?;
-    let known = |backup: uuid::Uuid| {
-        state.point(backup).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "a backup that the run needs is gone").on(backup)
-        })
-    };
-    let found = vault.manifest(cx, known(begin.backup)?).await?;
-    let backup = vault.view_of(cx, &found).await?;
-    let live = vault.view(cx, known(begin.safety)?).await?;
-    let description = target.describe(cx).await?;
-    let rules = Rules::new(Arc::clone(&description.schema));
-    let mut desired = desired(backup, &rules, &begin.options).await?;
-    if let Some(sealed) = &begin.secrets {
-        let plain = vault.open_confidential(cx, *id.as_bytes(), sealed).await?;
-        desired = desired.with(Supplied::from_plain(&plain)?, &rules)?;
-    }
-    let mut made = {
-        let begin = begin.clone();
-        blocking(move || {
-            let soft_deleted = begin.soft_deleted.iter().cloned().collect();
-            material(rules, desired, live, &begin.options, &begin.kept, &soft_deleted)
-        })
-        .await?
-    };
-    let same = made.material.changes.values().eq(begin.arranged.planned());
-    if !same {
-        return Err(Error::new(
-            ErrorKind::Conflict,
-            "the plan of the run cannot be made again: the provider's rules have changed",
-        )
-        .on(id)
-        .help("use the version that began the run, or restore the safety backup"));
-    }
-    made.take_early(&begin.arranged);
-    let world = World::new(Arc::new(made.material), Progress::default());
-    let point = known(begin.backup)?;
-    let target_address = begin.target.clone();
-    let about =
-        About::new(point, &found, target_address, &made.summary, &made.items, &made.findings);
-    let left_alone = made.left_alone;
-    let partial = made.summary.cannot_restore > 0;
-    let mut run = Run {
-        id,
-        target,
-        description,
-        world,
-        journal,
-        links: made.links,
-        kept: begin.kept.clone(),
-        state: State::new(begin.arranged.clone()),
-    };
-    run.replay(&records);
-    let announced =
-        told.is_some_and(|(ended, facts)| ended && Some(facts.status) == run.state.ended);
-    let details = found.details;
-    Ok(Resumed { run, begin, details, about, left_alone, partial, announced })
-}
-
-/// What the log last told of a run, and whether that was an end.
-async fn told_of(vault: &Vault, cx: &Context, run: uuid::Uuid) -> Result<Option<(bool, EndFacts)>> {
-    for event in vault.events(cx).await?.iter().rev().filter(|event| event.counts) {
-        let ended = event.kind == EventKind::RESTORE_END;
-        if !ended && event.kind != EventKind::RESTORE_START {
-            continue;
-        }
-        if let Some(facts) = event.data::<EndFacts>()?.filter(|facts| facts.run == run) {
-            return Ok(Some((ended, facts)));
-        }
-    }
-    Ok(None)
-}
-
-/// Closes a run that was announced and never got as far as its journal.
-async fn never_begun(
-    vault: &Vault,
-    cx: &Context,
-    told: Option<(bool, EndFacts)>,
-) -> Result<Option<Error>> {
-    let Some((ended, facts)) = told else { return Ok(None) };
-    if !ended {
-        vault.writable()?;
-        let kind = EventKind::RESTORE_END;
-        let draft =
-            EventDraft::new(cx, kind, "run", facts.run, EventOutcome::Failed)?.data(&facts)?;
-        vault.record(cx, draft).await?;
-    }
-    let error =
-        Error::refused("the run was cut off before its first write: the target is as it was");
-    Ok(Some(error.on(facts.run).help("make a new plan")))
 }

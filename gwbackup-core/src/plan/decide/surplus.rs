@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{Decider, Decision, Links, covering, held};
+use super::change::held;
+use super::verdict::covering;
+use super::{Decider, Decision, Links};
 use crate::error::{Error, Result};
 use crate::model::{Action, Cause, Change, ChangeNo, Gap, Key, Kind, RefSpec, Restore, Role};
 use crate::plan::index::Head;
