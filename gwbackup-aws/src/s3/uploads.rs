@@ -31,7 +31,8 @@ struct Uploads {
 #[serde(rename_all = "PascalCase")]
 struct Upload {
     key: String,
-    upload_id: String,
+    #[serde(rename = "UploadId")]
+    id: String,
     initiated: Timestamp,
 }
 
@@ -123,7 +124,7 @@ fn at(bucket: &Url, upload: &Upload) -> Url {
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().extend(upload.key.split('/'));
     }
-    url.query_pairs_mut().append_pair("uploadId", &upload.upload_id);
+    url.query_pairs_mut().append_pair("uploadId", &upload.id);
     url
 }
 

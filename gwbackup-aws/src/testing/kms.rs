@@ -16,7 +16,7 @@ use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::http::{Answer, Server};
+use super::http::Server;
 
 /// The state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl KmsDouble {
         let shared: Arc<Mutex<Shared>> = Arc::default();
         let own = Arc::clone(&shared);
         let server =
-            Server::start(0, move |head, body| answer(&mut lock(&own), head, body)).await?;
+            Server::start(0, move |head, body| Some(answer(&mut lock(&own), head, body))).await?;
         Ok(Self { shared, server })
     }
 
@@ -108,7 +108,7 @@ impl std::fmt::Debug for KmsDouble {
     }
 }
 
-fn answer(shared: &mut Shared, head: &Parts, body: &Bytes) -> Answer {
+fn answer(shared: &mut Shared, head: &Parts, body: &Bytes) -> Response<Full<Bytes>> {
     let (status, body) = match performed(shared, head, body) {
         Ok(value) => (200, value),
         Err((status, code)) => (status, json!({ "__type": code, "message": "said by the double" })),
@@ -116,7 +116,7 @@ fn answer(shared: &mut Shared, head: &Parts, body: &Bytes) -> Answer {
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    Some(response)
+    response
 }
 
 fn performed(

@@ -1,5 +1,7 @@
 //! Requests to a bucket.
 
+#![allow(clippy::format_push_string, reason = "the answers of a double are short")]
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -32,14 +34,14 @@ impl Reply {
         Self { status, headers: BTreeMap::new(), body }
     }
 
-    pub(super) fn xml(text: String) -> Self {
+    pub(super) fn xml(text: &str) -> Self {
         let text = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{text}");
         Self::new(200, text.into()).with("content-type", "application/xml")
     }
 
     pub(super) fn error(status: u16, code: &str) -> Self {
         let text = format!("<Error><Code>{code}</Code><Message>{code}</Message></Error>");
-        Self { status, ..Self::xml(text) }
+        Self { status, ..Self::xml(&text) }
     }
 
     fn with(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -81,7 +83,7 @@ impl Ask<'_> {
         if !all.all(|name| signed.contains(&name)) {
             return Err(denied());
         }
-        let digest: String = Sha256::digest(self.body).iter().map(|b| format!("{b:02x}")).collect();
+        let digest = crate::kms::hex(&Sha256::digest(self.body));
         if self.header("x-amz-content-sha256") != Some(&digest) {
             return Err(Reply::error(400, "XAmzContentSHA256Mismatch"));
         }
@@ -221,12 +223,11 @@ fn get(bucket: &Bucket, ask: &Ask<'_>) -> Result<Reply, Reply> {
 }
 
 fn delete(bucket: &mut Bucket, ask: &Ask<'_>) -> Result<Reply, Reply> {
-    let done = match ask.query("versionId") {
-        Some(id) => bucket.delete_version(&ask.key, id),
-        None => {
-            bucket.delete(&ask.key);
-            true
-        }
+    let done = if let Some(id) = ask.query("versionId") {
+        bucket.delete_version(&ask.key, id)
+    } else {
+        bucket.delete(&ask.key);
+        true
     };
     done.then(|| Reply::new(204, Bytes::new())).ok_or_else(|| Reply::error(403, "AccessDenied"))
 }
@@ -254,7 +255,8 @@ fn list(bucket: &Bucket, ask: &Ask<'_>) -> Reply {
     if let (true, Some((key, _))) = (more, page.last()) {
         text += &format!("<NextContinuationToken>{}</NextContinuationToken>", escaped(key));
     }
-    Reply::xml(text + "</ListBucketResult>")
+    text += "</ListBucketResult>";
+    Reply::xml(&text)
 }
 
 fn versions(bucket: &Bucket, ask: &Ask<'_>) -> Reply {
@@ -290,7 +292,8 @@ fn versions(bucket: &Bucket, ask: &Ask<'_>) -> Reply {
             version.id
         );
     }
-    Reply::xml(text + "</ListVersionsResult>")
+    text += "</ListVersionsResult>";
+    Reply::xml(&text)
 }
 
 fn response(head: &Parts, reply: Reply) -> Response<Full<Bytes>> {

@@ -1,5 +1,7 @@
 //! Objects in parts.
 
+#![allow(clippy::format_collect, reason = "the answers of a double are short")]
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -42,7 +44,7 @@ pub(super) fn begin(bucket: &mut Bucket, ask: &Ask<'_>) -> Result<Reply, Reply> 
     let headers = ask.stored(bucket)?;
     let (id, begun) = (bucket.fresh(), bucket.clock.now());
     let upload = Upload { key: ask.key.clone(), begun, headers, parts: BTreeMap::new() };
-    let mut reply = Reply::xml(format!(
+    let mut reply = Reply::xml(&format!(
         "<InitiateMultipartUploadResult><Key>{}</Key><UploadId>{id}</UploadId>\
          </InitiateMultipartUploadResult>",
         escaped(&ask.key)
@@ -102,8 +104,7 @@ pub(super) fn complete(bucket: &mut Bucket, ask: &Ask<'_>) -> Result<Reply, Repl
     bucket.uploads.remove(ask.query("uploadId").unwrap_or_default());
     bucket.put(&ask.key, whole.into(), headers);
     Ok(Reply::xml(
-        "<CompleteMultipartUploadResult><ETag>\"whole\"</ETag></CompleteMultipartUploadResult>"
-            .to_owned(),
+        "<CompleteMultipartUploadResult><ETag>\"whole\"</ETag></CompleteMultipartUploadResult>",
     ))
 }
 
@@ -126,7 +127,7 @@ pub(super) fn parts(bucket: &mut Bucket, ask: &Ask<'_>) -> Result<Reply, Reply> 
             )
         })
         .collect();
-    Ok(Reply::xml(format!(
+    Ok(Reply::xml(&format!(
         "<ListPartsResult>{list}<IsTruncated>false</IsTruncated></ListPartsResult>"
     )))
 }
@@ -143,7 +144,7 @@ pub(super) fn list(bucket: &Bucket, ask: &Ask<'_>) -> Reply {
             )
         })
         .collect();
-    Reply::xml(format!(
+    Reply::xml(&format!(
         "<ListMultipartUploadsResult>{list}<IsTruncated>false</IsTruncated>\
          </ListMultipartUploadsResult>"
     ))
