@@ -38,9 +38,10 @@
 //!
 //! | Feature | Brings |
 //! |---|---|
-//! | `aws` | AWS API Gateway, REST, HTTP and WebSocket APIs of one region: `aws:` |
+//! | `aws` | AWS API Gateway, REST, HTTP and WebSocket APIs of one region: `aws:`; S3 as a place for backups: `s3:`; KMS as a holder of keys: `awskms:` |
 //! | `kong` | Kong Gateway: its Admin API, `kong+http:` and `kong+https:` (to read); declarative files, `kong-file:` |
 //! | `http` | probes of a data plane by HTTP; `kong` switches it on |
+//! | `object-store` | a place for backups in any store of the crate `object_store`; `aws` switches it on |
 //! | `testing` | a gateway in memory, a manual clock, fault injection, conformance suites |
 //!
 //! None is on by default. The core is re-exported whole: a program needs this crate alone.
@@ -67,7 +68,8 @@ pub fn connectors() -> connect::Connectors {
     let connectors = ["kong-file", "kong+http", "kong+https"]
         .into_iter()
         .fold(connect::Connectors::new(), |all, scheme| all.hint(scheme, "kong"));
-    let connectors = connectors.hint("aws", "aws");
+    let connectors =
+        ["aws", "s3", "awskms"].into_iter().fold(connectors, |all, scheme| all.hint(scheme, "aws"));
     #[cfg(feature = "aws")]
     let connectors = connectors.with(gwbackup_aws::connectors());
     #[cfg(feature = "kong")]

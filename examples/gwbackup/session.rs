@@ -61,7 +61,7 @@ impl Session {
         };
         let mut copies = Vec::new();
         for spec in specs {
-            let sink = self.connectors.sink(spec.url.as_str(), &Settings::new()).await?;
+            let sink = self.connectors.sink(spec.url.as_str(), &spec.settings()).await?;
             copies.push(Copy::described(sink, &spec));
         }
         Ok(copies)

@@ -1,18 +1,13 @@
 //! Signed calls: quotas, pauses, pages, and what an answer means.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use aws_credential_types::provider::ProvideCredentials as _;
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign,
-};
-use aws_sigv4::sign::v4;
-use bytes::{Bytes, BytesMut};
-use gwbackup_core::error::{ErrorKind, Retry};
+use bytes::Bytes;
+use gwbackup_core::error::ErrorKind;
 use gwbackup_core::retry::{Pauses, rest};
 use gwbackup_core::{Context, Error, Result};
-use reqwest::{Method, redirect};
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use url::Url;
@@ -20,13 +15,7 @@ use url::Url;
 use crate::answer::Answer;
 use crate::config::Config;
 use crate::quota::{Quotas, Sort};
-
-/// Until a connection stands.
-const CONNECT: Duration = Duration::from_secs(10);
-/// Between two pieces of an answer.
-const SILENCE: Duration = Duration::from_mins(2);
-/// Bytes of one answer.
-const MOST: usize = 256 << 20;
+use crate::signed::{Ask, Signed, shown};
 
 /// Speaks to one region. Clones share connections and quotas.
 #[derive(Debug, Clone)]
@@ -34,7 +23,7 @@ pub(crate) struct Client(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    http: reqwest::Client,
+    signed: Signed,
     config: Config,
     quotas: Arc<Quotas>,
     slots: Semaphore,
@@ -87,16 +76,9 @@ pub(crate) enum Paging {
 
 impl Client {
     pub(crate) fn new(config: Config, quotas: Arc<Quotas>) -> Result<Self> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
-            .tcp_nodelay(true)
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .build()
-            .map_err(|e| Error::invalid("no HTTPS client can be made").with_source(e))?;
+        let signed = Signed::new(&config.region, config.credentials.clone())?;
         let slots = Semaphore::new(config.calls.into());
-        Ok(Self(Arc::new(Inner { http, config, quotas, slots })))
+        Ok(Self(Arc::new(Inner { signed, config, quotas, slots })))
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -198,81 +180,21 @@ impl Client {
     ) -> Result<Answer> {
         let kind =
             if service == "sts" { "application/x-www-form-urlencoded" } else { "application/json" };
-        let signed = self.sign(cx, service, &method, &url, body.as_deref()).await?;
-        let mut request =
-            self.0.http.request(method, url.clone()).header("accept", "application/json");
-        for (name, value) in signed {
-            request = request.header(name, value);
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
-        if let Some(body) = body {
-            request = request.header("content-type", kind).body(body);
-        }
-        let away = |e: reqwest::Error| unavailable(e).on(shown(&url));
-        let mut response = request.send().await.map_err(away)?;
-        let head = (response.status().as_u16(), response.headers().clone());
-        let mut body = BytesMut::new();
-        while let Some(piece) = response.chunk().await.map_err(away)? {
-            if body.len() + piece.len() > MOST {
-                return Err(Error::invalid("the answer is larger than 256 MiB").on(shown(&url)));
-            }
-            body.extend_from_slice(&piece);
-        }
-        Ok(Answer::new(head.0, &head.1, body.freeze(), shown(&url).to_owned()))
+        let body = Bytes::from(body.unwrap_or_default());
+        let ask = Ask { service, method, url, headers, body };
+        let told = self.0.signed.exchange(cx.now(), &ask).await?;
+        let at = shown(&ask.url).to_owned();
+        Ok(Answer::new(told.status.as_u16(), &told.headers, told.body, at))
     }
-
-    async fn sign(
-        &self,
-        cx: &Context,
-        service: &'static str,
-        method: &Method,
-        url: &Url,
-        body: Option<&str>,
-    ) -> Result<Vec<(String, String)>> {
-        let lacking = |e: aws_credential_types::provider::error::CredentialsError| {
-            let error =
-                Error::new(ErrorKind::Unauthenticated, "no valid credentials are to be had");
-            error.help("log in again, or name another profile").with_source(e)
-        };
-        let credentials = self.0.config.credentials.provide_credentials().await.map_err(lacking)?;
-        let identity = credentials.into();
-        let mut settings = SigningSettings::default();
-        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        let time = SystemTime::from(cx.now());
-        let broken =
-            |e: &dyn std::fmt::Display| Error::invalid(format!("a call cannot be signed: {e}"));
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.0.config.region)
-            .name(service)
-            .time(time)
-            .settings(settings)
-            .build()
-            .map_err(|e| broken(&e))?
-            .into();
-        let body = SignableBody::Bytes(body.unwrap_or_default().as_bytes());
-        let request = SignableRequest::new(method.as_str(), url.as_str(), std::iter::empty(), body)
-            .map_err(|e| broken(&e))?;
-        let (signed, _) = sign(request, &parameters).map_err(|e| broken(&e))?.into_parts();
-        Ok(signed.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-    }
-}
-
-/// The address without what a query may hold.
-fn shown(url: &Url) -> &str {
-    url.as_str().split('?').next().unwrap_or_default()
 }
 
 fn cancelled(cx: &Context) -> Error {
     cx.check().err().unwrap_or_else(|| Error::new(ErrorKind::Cancelled, "the run was cancelled"))
-}
-
-fn unavailable(e: reqwest::Error) -> Error {
-    let said = match &e {
-        e if e.is_connect() => "the service does not answer",
-        e if e.is_timeout() => "the service stopped answering",
-        _ => "the connection broke before the answer was whole",
-    };
-    Error::new(ErrorKind::Unavailable, said).with_retry(Retry::Later).with_source(e.without_url())
 }
 
 /// One page of a list.

@@ -13,6 +13,52 @@ const BUDGET: u8 = 80;
 /// Calls under way at one time.
 const CALLS: u16 = 4;
 
+/// Who speaks, and to where, as the SDKs find it: environment, profile, web identity, instance.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) region: String,
+    pub(crate) endpoint: Option<Url>,
+    pub(crate) credentials: SharedCredentialsProvider,
+}
+
+impl Identity {
+    /// With this region before that of the environment. Reads files and may ask the instance it
+    /// runs on.
+    pub(crate) async fn find(region: Option<String>) -> Result<Self> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(region) = region {
+            loader = loader.region(aws_config::Region::new(region));
+        }
+        let sdk = loader.load().await;
+        let region = sdk.region().ok_or_else(|| {
+            Error::invalid("no region is named").help("name it in the url, or set AWS_REGION")
+        })?;
+        let credentials = sdk.credentials_provider().ok_or_else(|| {
+            Error::new(ErrorKind::Unauthenticated, "no credentials are configured")
+        })?;
+        let endpoint = sdk.endpoint_url().map(Url::parse).transpose();
+        let endpoint = endpoint.map_err(|_| {
+            Error::invalid("the endpoint in the environment or the profile is no URL")
+        })?;
+        let region = checked(region.as_ref())?.to_owned();
+        Ok(Self { region, endpoint, credentials })
+    }
+}
+
+/// A region, by its form.
+pub(crate) fn checked(region: &str) -> Result<&str> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if region.is_empty() || !region.bytes().all(fits) {
+        return Err(Error::invalid("this is no region, such as eu-central-1").on(region));
+    }
+    Ok(region)
+}
+
+/// What the names of all services of a region end in.
+pub(crate) fn suffix(region: &str) -> &'static str {
+    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
+}
+
 /// One region of one account. `Debug` shows no secret.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -29,13 +75,9 @@ impl Config {
     /// This region, with these credentials, at the service's own endpoint. `Invalid` when the region
     /// has not the form of one.
     pub fn new(region: &str, credentials: SharedCredentialsProvider) -> Result<Self> {
-        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if region.is_empty() || !region.bytes().all(fits) {
-            return Err(Error::invalid("this is no region, such as eu-central-1").on(region));
-        }
-        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let region = checked(region)?;
         let at = |service: &str| {
-            Url::parse(&format!("https://{service}.{region}.{suffix}/"))
+            Url::parse(&format!("https://{service}.{region}.{}/", suffix(region)))
                 .map_err(|_| Error::invalid("this is no region").on(region))
         };
         Ok(Self {
@@ -92,21 +134,13 @@ impl Config {
         let wrong = |what: String| {
             Error::invalid(what).on(masked(url)).help("write aws://REGION?budget=PERCENT")
         };
-        let mut loader = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(region) = url.host_str().filter(|host| !host.is_empty()) {
-            loader = loader.region(aws_config::Region::new(region.to_owned()));
-        }
-        let sdk = loader.load().await;
-        let region = sdk.region().map(ToString::to_string);
-        let region = region.ok_or_else(|| wrong("no region is named".to_owned()))?;
-        let credentials = sdk.credentials_provider().ok_or_else(|| {
-            Error::new(ErrorKind::Unauthenticated, "no credentials are configured")
-        })?;
-        let mut config = Self::new(&region, credentials)?;
-        let endpoint = settings.value("endpoint").map(str::to_owned);
-        if let Some(text) = endpoint.or_else(|| sdk.endpoint_url().map(str::to_owned)) {
-            let url = Url::parse(&text).map_err(|_| wrong("the endpoint is no URL".to_owned()))?;
-            config = config.with_endpoint(url);
+        let named = url.host_str().filter(|host| !host.is_empty());
+        let identity = Identity::find(named.map(str::to_owned)).await?;
+        let mut config = Self::new(&identity.region, identity.credentials)?;
+        let endpoint = settings.value("endpoint").map(Url::parse).transpose();
+        let endpoint = endpoint.map_err(|_| wrong("the endpoint is no URL".to_owned()))?;
+        if let Some(endpoint) = endpoint.or(identity.endpoint) {
+            config = config.with_endpoint(endpoint);
         }
         for (name, value) in url.query_pairs() {
             match (&*name, value.parse::<u8>()) {

@@ -1,4 +1,5 @@
-//! AWS API Gateway for gwbackup: REST, HTTP and WebSocket APIs of one region of one account.
+//! AWS API Gateway for gwbackup: REST, HTTP and WebSocket APIs of one region of one account; S3 as a
+//! place for backups, KMS as a holder of keys.
 //!
 //! A document is what the service sent, member by member, whether or not this library knows the
 //! member. What a stage of a REST API serves is kept beside the working copy: each deployment in use
@@ -12,18 +13,22 @@
 //!
 //! # Where to read on
 //!
-//! [`Aws`] is the gateway, [`schema()`] the table of kinds; [`connectors`] opens a gateway by its
-//! URL. Programs reach this crate through the feature `aws` of the facade `gwbackup`.
+//! [`Aws`] is the gateway, [`schema()`] the table of kinds; [`S3Sink`] keeps backups in a bucket,
+//! [`KmsKey`] wraps their keys;
+//! [`connectors`] opens each by its URL. Programs reach this crate through the feature `aws` of the facade `gwbackup`.
 
 mod answer;
 mod client;
 mod config;
 mod gateway;
+mod kms;
 mod names;
 mod preflight;
 mod quota;
 mod read;
+mod s3;
 mod schema;
+mod signed;
 mod source;
 mod table;
 mod target;
@@ -35,19 +40,31 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gwbackup_core::connect::Connectors;
+use gwbackup_core::crypt::KeyProvider;
+use gwbackup_core::sink::Sink;
 use gwbackup_core::target::Target;
 
 pub use config::Config;
 pub use gateway::Aws;
+pub use kms::KmsKey;
+pub use s3::{LockMode, Retention, S3Config, S3Sink};
 pub use schema::schema;
 
-/// What this crate answers to: `aws://REGION?budget=PERCENT`, with credentials as the SDKs find them
-/// ([`Config::from_url`]). All gateways of one region and endpoint that one such value (or its
+/// What this crate answers to, with credentials as the SDKs find them: `aws://REGION?budget=PERCENT`
+/// ([`Config::from_url`]), `s3://BUCKET/PREFIX` ([`S3Config::from_url`]) and `awskms://KEY`
+/// ([`KmsKey::from_url`]). All gateways of one region and endpoint that one such value (or its
 /// clones) opens share their part of the quotas.
 pub fn connectors() -> Connectors {
     type Shared = Mutex<BTreeMap<String, Arc<quota::Quotas>>>;
     let shared: Arc<Shared> = Arc::default();
-    Connectors::empty().add_target("aws", move |url, settings| {
+    let connectors = Connectors::empty()
+        .add_sink("s3", |url, settings| async move {
+            Ok(Arc::new(S3Sink::new(S3Config::from_url(&url, &settings).await?)?) as Arc<dyn Sink>)
+        })
+        .add_key_provider("awskms", |url, _| async move {
+            Ok(Arc::new(KmsKey::from_url(&url).await?) as Arc<dyn KeyProvider>)
+        });
+    connectors.add_target("aws", move |url, settings| {
         let shared = Arc::clone(&shared);
         async move {
             let config = Config::from_url(&url, &settings).await?;

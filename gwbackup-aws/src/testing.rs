@@ -21,19 +21,23 @@
 //! # }
 //! ```
 
+#![allow(clippy::similar_names, reason = "a state has stages")]
+
 mod checks;
 mod entities;
 mod export;
 mod faults;
+mod http;
 mod import;
+mod kms;
 mod model;
 mod patch;
 mod quota;
+mod s3;
 mod server;
 mod state;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use gwbackup_core::Result;
@@ -41,8 +45,11 @@ use gwbackup_core::clock::{Clock, SystemClock};
 use serde_json::Value;
 
 pub use faults::{Asked, Fault};
+pub use kms::{KmsDouble, KmsState};
+pub use s3::{S3Double, S3DoubleBuilder, S3Fault};
 pub use server::Call;
 
+use http::Server;
 use server::Shared;
 use state::State;
 
@@ -51,7 +58,7 @@ use state::State;
 #[derive(Debug)]
 pub struct AwsDouble {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    server: Server,
 }
 
 /// What a double is started with.
@@ -107,8 +114,10 @@ impl AwsDoubleBuilder {
     pub async fn start(self) -> Result<AwsDouble> {
         let state = State::new(self.clock, self.account, self.region, self.seed);
         let shared = Arc::new(Shared::new(state, self.quotas));
-        let address = server::serve(&shared, self.port).await?;
-        Ok(AwsDouble { shared, address })
+        let own = Arc::clone(&shared);
+        let answer = move |head: &_, body: &_| server::answer(&own, head, body);
+        let server = Server::start(self.port, answer).await?;
+        Ok(AwsDouble { shared, server })
     }
 }
 
@@ -132,7 +141,7 @@ impl AwsDouble {
 
     /// Its address, as `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Makes a request without the network, quotas or a trace in the log: a test's own hand.
@@ -173,11 +182,5 @@ impl AwsDouble {
     /// Forgets the requests so far.
     pub fn forget_calls(&self) {
         self.shared.log().clear();
-    }
-}
-
-impl Drop for AwsDouble {
-    fn drop(&mut self) {
-        self.shared.go_away();
     }
 }

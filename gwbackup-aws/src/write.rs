@@ -41,6 +41,8 @@ pub(crate) struct Work<'a> {
     row: &'static Row,
     before: BTreeMap<Key, Resolved>,
     after: BTreeMap<Key, Resolved>,
+    /// What had which id of the service's before: by its kind and id.
+    numbers: BTreeMap<(&'static str, String), Key>,
     /// The change that is about a thing of the view after (or, for a deletion, before).
     changes: BTreeMap<Key, &'a Change>,
     /// What is there now.
@@ -74,7 +76,14 @@ impl<'a> Work<'a> {
             let own = states.one(side, &change.key).await?.map(|found| found.resource.key);
             changes.insert(own.unwrap_or_else(|| change.target_key().clone()), change);
         }
+        let number = |(key, state): (&Key, &Resolved)| {
+            let row = Row::of(&key.kind).filter(|row| row.handle() == "server_id")?;
+            let id = state.resource.document.text(&format!("/{}", row.id))?;
+            Some(((row.kind, id.into_owned()), key.clone()))
+        };
+        let numbers = before.iter().filter_map(number).collect();
         let mut work = Self {
+            numbers,
             aws,
             cx,
             description,

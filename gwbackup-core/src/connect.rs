@@ -256,13 +256,14 @@ impl Connectors {
         self.make(&self.sinks, "sink", url, settings).await
     }
 
-    /// The key provider.
+    /// The key provider. Key services name keys by texts with colons, which may follow `//` as they
+    /// are: `SCHEME://a:b:c` is read as `SCHEME:///a:b:c`.
     pub async fn key_provider(
         &self,
         value: &str,
         settings: &Settings,
     ) -> Result<Arc<dyn KeyProvider>> {
-        let url = url::parse(value, |_| Ok("key-file"))?;
+        let url = url::parse(&url::name_as_path(value), |_| Ok("key-file"))?;
         self.make(&self.keys, "key provider", url, settings).await
     }
 

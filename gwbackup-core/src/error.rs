@@ -145,6 +145,21 @@ impl Error {
         self
     }
 
+    /// The same without what is below it, for whoever can only look at it.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn again(&self) -> Self {
+        let Inner { kind, message, subject, help, retry, newer, source: _ } = &*self.0;
+        Self(Box::new(Inner {
+            kind: *kind,
+            message: message.clone(),
+            subject: subject.clone(),
+            help: help.clone(),
+            retry: *retry,
+            newer: *newer,
+            source: None,
+        }))
+    }
+
     /// What the caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

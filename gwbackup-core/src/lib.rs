@@ -52,6 +52,7 @@
 //! | Feature | Brings |
 //! |---|---|
 //! | `http` | [`probe::HttpCaller`]: probes by HTTP |
+//! | `object-store` | [`sink::ObjectSink`]: a sink over any store of the crate `object_store` |
 //! | `testing` | a gateway in memory, a manual clock, fault injection, conformance suites for every trait |
 //!
 //! # Where to read on

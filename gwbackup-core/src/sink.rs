@@ -5,6 +5,8 @@ mod body;
 mod fs;
 mod memory;
 mod name;
+#[cfg(feature = "object-store")]
+mod object;
 mod transfer;
 
 use std::fmt::{Debug, Display};
@@ -23,6 +25,8 @@ pub use body::{Body, Spool, SpoolReader, SpoolWriter};
 pub use fs::DirectorySink;
 pub use memory::MemorySink;
 pub use name::ObjectName;
+#[cfg(feature = "object-store")]
+pub use object::ObjectSink;
 pub use transfer::{fetch, put_once};
 
 /// What a sink is.

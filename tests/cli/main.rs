@@ -9,6 +9,8 @@
     reason = "a test fails by panicking, and its texts are short"
 )]
 
+#[cfg(feature = "aws")]
+mod aws;
 mod codes;
 mod configuration;
 mod damage;
@@ -54,7 +56,7 @@ pub(crate) fn program() -> PathBuf {
             "--example",
             "gwbackup",
             "--features",
-            "kong",
+            if cfg!(feature = "aws") { "kong,aws" } else { "kong" },
         ]);
         cargo.args((!cfg!(debug_assertions)).then_some("--release"));
         let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();

@@ -101,6 +101,8 @@ fn key_file(url: &str) -> Option<PathBuf> {
     match Url::parse(url) {
         Ok(url) if url.scheme() == "key-file" => local_path(&url).ok(),
         Ok(_) => None,
+        // A name with colons, such as an ARN, is no path either.
+        Err(_) if url.contains("://") => None,
         Err(_) => Some(PathBuf::from(url)),
     }
 }

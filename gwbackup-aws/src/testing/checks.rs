@@ -132,10 +132,8 @@ pub(super) fn born(state: &mut State, at: &str) {
 
 /// Names that may stand once in a list.
 pub(super) fn unique(state: &State, list: &str, new: &Value) -> Told<()> {
-    let second = list.starts_with("v2/");
     let member: &[&str] = match list.rsplit('/').next().unwrap_or_default() {
-        "authorizers" | "requestvalidators" => &["name"],
-        "models" if second => &["name"],
+        "authorizers" | "requestvalidators" | "models" => &["name"],
         "parts" => &["location"],
         "apikeys" => &["value"],
         "routes" => &["routeKey"],

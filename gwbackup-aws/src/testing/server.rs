@@ -1,23 +1,17 @@
 //! HTTP in front of the state.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use gwbackup_core::{Error, ErrorKind, Result};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 use super::entities::{self, Request};
 use super::faults::{Asked, Fault, Rule};
+use super::http::Answer;
 use super::quota::Quotas;
 use super::state::{Refusal, State};
 
@@ -64,7 +58,6 @@ pub(super) struct Shared {
     log: Mutex<Vec<Call>>,
     writes: Mutex<u64>,
     quotas: Mutex<Option<Quotas>>,
-    away: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -85,7 +78,6 @@ impl Shared {
             log: Mutex::default(),
             writes: Mutex::new(0),
             quotas: Mutex::new(quotas.then(Quotas::default)),
-            away: watch::Sender::new(false),
         }
     }
 
@@ -100,80 +92,24 @@ impl Shared {
     pub(super) fn log(&self) -> MutexGuard<'_, Vec<Call>> {
         lock(&self.log)
     }
-
-    pub(super) fn go_away(&self) {
-        self.away.send_replace(true);
-    }
 }
 
-/// Binds a port of the loopback and serves until the double is gone.
-pub(super) async fn serve(shared: &Arc<Shared>, port: u16) -> Result<SocketAddr> {
-    let failed = |error: std::io::Error| {
-        Error::new(ErrorKind::Other, "the double cannot listen on this port").with_source(error)
-    };
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    let shared = Arc::clone(shared);
-    tokio::spawn(async move {
-        let mut away = shared.away.subscribe();
-        loop {
-            let stream = tokio::select! {
-                _ = away.wait_for(|away| *away) => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(_) => continue,
-                },
-            };
-            tokio::spawn(connection(Arc::clone(&shared), stream));
-        }
-    });
-    Ok(address)
-}
-
-async fn connection(shared: Arc<Shared>, stream: TcpStream) {
-    // Small answers leave at once.
-    let _ = stream.set_nodelay(true);
-    let mut away = shared.away.subscribe();
-    let service = service_fn(|request| answer(&shared, request));
-    let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        _ = serving => {}
-        _ = away.wait_for(|away| *away) => {}
-    }
-}
-
-/// An answer that was lost: hyper closes the connection on any error.
-#[derive(Debug)]
-struct Lost;
-
-impl std::fmt::Display for Lost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the answer is lost")
-    }
-}
-
-impl std::error::Error for Lost {}
-
-async fn answer(
-    shared: &Shared,
-    request: hyper::Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Lost> {
-    let (head, body) = request.into_parts();
+/// Answers a request, and logs it.
+pub(super) fn answer(shared: &Shared, head: &Parts, body: &Bytes) -> Answer {
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let method = head.method.as_str().to_owned();
     let signed = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let signed = signed.unwrap_or_default().to_owned();
-    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let signed = signed.unwrap_or_default();
     let operation = {
         let state = shared.state();
         let segments = entities::segments(head.uri.path());
         let found = state.operations.iter().find(|op| op.answers(&method, &segments));
         found.map(|op| op.name.clone()).unwrap_or_default()
     };
-    let reply = answered(shared, &method, &path, &operation, &signed, &body);
+    let reply = answered(shared, &method, &path, &operation, signed, body);
     let status = reply.as_ref().map(|reply| reply.status);
     shared.log().push(Call { operation, method, path, status });
-    reply.map(response).ok_or(Lost)
+    reply.map(response)
 }
 
 fn answered(

@@ -7,8 +7,8 @@ use super::Work;
 
 /// Of the view after the step. What it cannot say is put right by calls of its own.
 pub(super) fn of(work: &Work<'_>) -> String {
-    let (mut paths, mut schemas, mut schemes) = (Map::new(), Map::new(), Map::new());
-    let (mut validators, mut responses, mut parts) = (Map::new(), Map::new(), Vec::new());
+    let (mut paths, mut models, mut schemes) = (Map::new(), Map::new(), Map::new());
+    let (mut validators, mut responses, mut notes) = (Map::new(), Map::new(), Vec::new());
     let mut info = json!({ "title": "api", "version": "1" });
     let mut settings = Map::new();
     for (key, state) in &work.after {
@@ -20,7 +20,7 @@ pub(super) fn of(work: &Work<'_>) -> String {
             "rest_api" => root(&value, &mut info, &mut settings),
             "rest_model" => {
                 let text = value["schema"].as_str().unwrap_or("{}");
-                schemas.insert(name, serde_json::from_str(text).unwrap_or_else(|_| json!({})));
+                models.insert(name, serde_json::from_str(text).unwrap_or_else(|_| json!({})));
             }
             "rest_request_validator" => {
                 remove(&mut value, "name");
@@ -33,7 +33,7 @@ pub(super) fn of(work: &Work<'_>) -> String {
                 remove(&mut value, "responseType");
                 responses.insert(name, value);
             }
-            "rest_documentation_part" => parts.push(value),
+            "rest_documentation_part" => notes.push(value),
             "rest_resource" => {
                 paths.entry(name).or_insert_with(|| json!({}));
             }
@@ -52,13 +52,13 @@ pub(super) fn of(work: &Work<'_>) -> String {
         }
     }
     let mut whole = json!({ "openapi": "3.0.1", "info": info, "paths": paths,
-        "components": { "schemas": schemas, "securitySchemes": schemes } });
+        "components": { "schemas": models, "securitySchemes": schemes } });
     if let Value::Object(whole) = &mut whole {
         whole.extend(settings);
         whole.insert("x-amazon-apigateway-request-validators".into(), validators.into());
         whole.insert("x-amazon-apigateway-gateway-responses".into(), responses.into());
-        if !parts.is_empty() {
-            let documentation = json!({ "documentationParts": parts });
+        if !notes.is_empty() {
+            let documentation = json!({ "documentationParts": notes });
             whole.insert("x-amazon-apigateway-documentation".into(), documentation);
         }
     }

@@ -212,6 +212,8 @@ pub(super) fn members(old: &Value, new: &Value) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
+
     use super::*;
 
     #[expect(clippy::needless_pass_by_value, reason = "literals are given")]

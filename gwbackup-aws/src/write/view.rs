@@ -42,7 +42,28 @@ impl Work<'_> {
             }
         }
         let document = &state.resource.document;
-        (document.rewrite(&names).unwrap_or_else(|_| document.clone()), open)
+        let document = document.rewrite(&names).unwrap_or_else(|_| document.clone());
+        (self.renumbered(&state.resource.key, document), open)
+    }
+
+    /// The document with the ids that the service has given meanwhile to what it names below the
+    /// same root: an import gives new ones to all that it says.
+    fn renumbered(&self, key: &Key, mut document: Document) -> Document {
+        for reference in Row::of(&key.kind).into_iter().flat_map(|row| row.refs) {
+            let rows = reference.kinds.iter().filter_map(|kind| Row::named(kind));
+            let Some(row) = rows.into_iter().find(|row| row.handle() == "server_id") else {
+                continue;
+            };
+            let Some(id) = document.text(reference.at).map(Cow::into_owned) else { continue };
+            let was = self.numbers.get(&(row.kind, id.clone()));
+            let node = was.and_then(|key| self.live.get(&self.place(key)));
+            let now = node.and_then(|node| node.address.last()).filter(|now| **now != id);
+            if let Some(now) = now {
+                let token = serde_json::Value::from(now.as_str()).to_string();
+                document = document.with_member(reference.at, &token).unwrap_or(document);
+            }
+        }
+        document
     }
 
     /// The present name of what a pending reference names.

@@ -2,6 +2,7 @@
 
 use url::{Url, form_urlencoded};
 
+use super::Settings;
 use super::url::parse;
 use crate::error::{Error, Result};
 
@@ -12,7 +13,7 @@ const KNOWN: &str = "medium, site, region, account, offsite, immutable";
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CopySpec {
-    /// The sink's URL, without descriptors.
+    /// The sink's URL, without descriptors; what else its query says is for the sink.
     pub url: Url,
     /// What it lies on: `disk`, `tape`, `object-store`, ...
     pub medium: Option<String>,
@@ -30,8 +31,9 @@ pub struct CopySpec {
 
 impl CopySpec {
     /// Reads a sink's URL or path with descriptors in its query, such as
-    /// `/mnt/a?medium=disk&site=berlin&offsite=true`. `Invalid` for an unknown, repeated or empty
-    /// descriptor, and for whatever a sink's URL must not be.
+    /// `/mnt/a?medium=disk&site=berlin&offsite=true`. `Invalid` for a repeated or empty descriptor,
+    /// for an unknown one of a directory, and for whatever a sink's URL must not be. Other sinks may
+    /// know more than descriptors, and judge the rest themselves.
     pub fn parse(value: &str) -> Result<Self> {
         let (place, query) = value.split_once('?').unwrap_or((value, ""));
         let url = parse(place, |_| Ok("file"))?;
@@ -44,15 +46,29 @@ impl CopySpec {
             offsite: false,
             immutable: false,
         };
+        let local = matches!(spec.url.scheme(), "file" | "memory");
         let mut seen = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if seen.contains(&name) {
                 return Err(bad("is given twice", &name));
             }
-            spec.describe(&name, &value)?;
+            let known = KNOWN.split(", ").any(|known| known == name);
+            if known || local {
+                spec.describe(&name, &value)?;
+            } else {
+                spec.url.query_pairs_mut().append_pair(&name, &value);
+            }
             seen.push(name);
         }
         Ok(spec)
+    }
+
+    /// What the descriptors tell the sink itself: `region`.
+    pub fn settings(&self) -> Settings {
+        match &self.region {
+            Some(region) => Settings::new().with("region", region),
+            None => Settings::new(),
+        }
     }
 
     fn describe(&mut self, name: &str, value: &str) -> Result<()> {

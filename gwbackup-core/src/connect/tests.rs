@@ -144,6 +144,11 @@ fn descriptors_are_taken_out_of_the_url() {
     assert_eq!(spec.account.as_deref(), Some("1"));
     assert!(spec.offsite && spec.immutable);
 
+    assert_eq!(spec.settings(), Settings::new().with("region", "eu"));
+
+    let more = CopySpec::parse("s3://bucket?site=a&endpoint=http://[::1]:9&hold=true").unwrap();
+    assert_eq!(more.url.as_str(), "s3://bucket?endpoint=http%3A%2F%2F%5B%3A%3A1%5D%3A9&hold=true");
+
     let plain = CopySpec::parse("/mnt/a?offsite=false").unwrap();
     assert_eq!(plain.url.as_str(), "file:///mnt/a");
     assert!(!plain.offsite && plain.medium.is_none());
@@ -159,4 +164,22 @@ fn wrong_descriptors_are_refused() {
     let error = CopySpec::parse("/a?colour=red").unwrap_err();
     assert!(error.message().contains("colour"));
     assert!(error.advice().unwrap().contains("medium, site, region"));
+}
+
+#[tokio::test]
+async fn a_keys_name_may_have_colons() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&seen);
+    let connectors = Connectors::empty().add_key_provider("vault", move |url, _| {
+        heard.lock().unwrap().push(url.to_string());
+        async { Err(Error::invalid("enough")) }
+    });
+    for value in ["vault://arn:x:y:z", "vault:///arn:x:y", "vault://host:80/key", "vault://u:p:q@h"]
+    {
+        assert!(connectors.key_provider(value, &Settings::new()).await.is_err());
+    }
+    assert_eq!(
+        *seen.lock().unwrap(),
+        ["vault:///arn:x:y:z", "vault:///arn:x:y", "vault://host:80/key"]
+    );
 }

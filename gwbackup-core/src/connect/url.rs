@@ -1,5 +1,6 @@
 //! Reading URLs and paths, and showing them.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -29,6 +30,17 @@ pub(super) fn parse<'a>(value: &str, claim: impl FnOnce(&Path) -> Result<&'a str
             .help(format!("write {} and give the credentials as settings", masked(&right))));
     }
     Ok(url)
+}
+
+/// The same with a third slash where what follows two cannot be a host, for its colons.
+pub(super) fn name_as_path(value: &str) -> Cow<'_, str> {
+    let parts = scheme_of(value).and(value.split_once("://"));
+    match (parts, Url::parse(value)) {
+        (Some((scheme, name)), Err(url::ParseError::InvalidPort)) if !name.contains('@') => {
+            Cow::Owned(format!("{scheme}:///{name}"))
+        }
+        _ => Cow::Borrowed(value),
+    }
 }
 
 /// What stands before the first colon, if it is a scheme. A single letter is a Windows drive.

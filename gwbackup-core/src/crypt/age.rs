@@ -39,7 +39,7 @@ pub fn wrap_public(recipient: &Recipient, key: &DataKey) -> Result<Option<WrapBo
             wrap(public, key).map(Some)
         }
         RecipientKind::Age { .. } => Err(malformed_recipient(&recipient.id)),
-        RecipientKind::Secret { .. } => Ok(None),
+        RecipientKind::Secret { .. } | RecipientKind::AwsKms { .. } => Ok(None),
     }
 }
 

@@ -187,4 +187,20 @@ pub enum RecipientKind {
         /// The recipient as age writes it: `age1...`.
         public: String,
     },
+    /// A symmetric key of AWS KMS, whose wraps are bound to their context.
+    AwsKms {
+        /// Where it is.
+        uri: String,
+    },
+}
+
+impl RecipientKind {
+    /// Whether a wrap that opens shows that a holder of the key has bound it to its context. To a
+    /// public key anyone can seal anything.
+    pub(crate) fn binds(&self) -> bool {
+        match self {
+            Self::Secret { .. } | Self::AwsKms { .. } => true,
+            Self::Age { .. } => false,
+        }
+    }
 }

@@ -147,7 +147,7 @@ async fn open(
     context: KeyContext,
 ) -> Result<DataKey> {
     let right = context.purpose.right();
-    let mut last = None;
+    let (mut last, mut telling) = (None, false);
     for wrap in wraps.iter().rev() {
         for recipient in trust.current().recipients.iter().filter(|r| r.rights.contains(&right)) {
             if wrap.entry(&recipient.id, recipient.version).is_none() {
@@ -156,7 +156,15 @@ async fn open(
             for provider in providers {
                 match wrap.open(cx, provider.as_ref(), recipient).await {
                     Ok(key) => return Ok(key),
-                    Err(e) if e.kind() == ErrorKind::KeyUnavailable => last = Some(e),
+                    Err(e) if e.kind() == ErrorKind::KeyUnavailable => {
+                        // Why the very key of the recipient does not serve tells more than that
+                        // other keys are others.
+                        let own = provider.recipient(cx).await.is_ok_and(|r| r.id == recipient.id);
+                        if own || !telling {
+                            last = Some(e);
+                        }
+                        telling |= own;
+                    }
                     Err(e) => return Err(e),
                 }
             }

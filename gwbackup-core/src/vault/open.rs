@@ -13,8 +13,7 @@ use crate::catalog::{
 };
 use crate::context::Context;
 use crate::crypt::{
-    DataKey, KeyProvider, KeyPurpose, RecipientKind, RecipientState, Right, SeedSigner, Signer,
-    SmallSeal,
+    DataKey, KeyProvider, KeyPurpose, RecipientState, Right, SeedSigner, Signer, SmallSeal,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Policy;
@@ -211,8 +210,7 @@ impl Opening {
             }
             let own = key.recipient(cx).await?;
             let mut recipients = trust.current().recipients.iter();
-            opened |= recipients
-                .any(|r| r.id == own.id && matches!(r.kind, RecipientKind::Secret { .. }));
+            opened |= recipients.any(|r| r.id == own.id && r.kind.binds());
         }
         Ok(opened)
     }

@@ -1,0 +1,185 @@
+//! A double of KMS: symmetric keys on a port of the loopback.
+//!
+//! Made from the service's published contract: keys by id, ARN and alias, their states, encryption
+//! contexts, ciphertexts that say nothing and open by the key and context that made them alone.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use gwbackup_core::Result;
+use http_body_util::Full;
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::http::Server;
+
+/// The state of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KmsState {
+    /// It serves.
+    Enabled,
+    /// It was switched off.
+    Disabled,
+    /// It will be destroyed.
+    PendingDeletion,
+}
+
+/// What was sealed: key, context, plain text.
+type Sealed = (String, Value, Vec<u8>);
+
+#[derive(Default)]
+struct Shared {
+    keys: BTreeMap<String, KmsState>,
+    aliases: BTreeMap<String, String>,
+    sealed: BTreeMap<Vec<u8>, Sealed>,
+    calls: Vec<(String, Value)>,
+    refusals: Vec<(u16, &'static str)>,
+}
+
+/// One region of one account, `eu-central-1` of `123456789012`, served until it is dropped. Needs a
+/// tokio runtime.
+pub struct KmsDouble {
+    shared: Arc<Mutex<Shared>>,
+    server: Server,
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl KmsDouble {
+    /// Its region.
+    pub const REGION: &'static str = "eu-central-1";
+
+    /// Without keys.
+    pub async fn start() -> Result<Self> {
+        let shared: Arc<Mutex<Shared>> = Arc::default();
+        let own = Arc::clone(&shared);
+        let server =
+            Server::start(0, move |head, body| Some(answer(&mut lock(&own), head, body))).await?;
+        Ok(Self { shared, server })
+    }
+
+    /// Its address, as `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// A new key: its ARN.
+    pub fn make_key(&self) -> String {
+        let mut shared = lock(&self.shared);
+        let number = shared.keys.len() + 1;
+        let id = format!("00000000-0000-4000-8000-{number:012}");
+        let arn = format!("arn:aws:kms:{}:123456789012:key/{id}", Self::REGION);
+        shared.keys.insert(arn.clone(), KmsState::Enabled);
+        arn
+    }
+
+    /// Names a key: `alias/NAME`.
+    pub fn set_alias(&self, alias: &str, arn: &str) {
+        lock(&self.shared).aliases.insert(alias.to_owned(), arn.to_owned());
+    }
+
+    /// Switches a key.
+    pub fn set_state(&self, arn: &str, state: KmsState) {
+        lock(&self.shared).keys.insert(arn.to_owned(), state);
+    }
+
+    /// Refuses the next calls, one with each status and code.
+    pub fn refuse(&self, refusals: impl IntoIterator<Item = (u16, &'static str)>) {
+        lock(&self.shared).refusals.extend(refusals);
+    }
+
+    /// The calls so far, oldest first: the operation, and its encryption context.
+    pub fn calls(&self) -> Vec<(String, Value)> {
+        lock(&self.shared).calls.clone()
+    }
+}
+
+impl std::fmt::Debug for KmsDouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KmsDouble").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+fn answer(shared: &mut Shared, head: &Parts, body: &Bytes) -> Response<Full<Bytes>> {
+    let (status, body) = match performed(shared, head, body) {
+        Ok(value) => (200, value),
+        Err((status, code)) => (status, json!({ "__type": code, "message": "said by the double" })),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+}
+
+fn performed(
+    shared: &mut Shared,
+    head: &Parts,
+    body: &Bytes,
+) -> Result<Value, (u16, &'static str)> {
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let signed = header("authorization").unwrap_or_default();
+    let scope = format!("/{}/kms/aws4_request", KmsDouble::REGION);
+    if !signed.contains(&scope) || !signed.contains("x-amz-target") {
+        return Err((403, "IncompleteSignatureException"));
+    }
+    let target = header("x-amz-target").unwrap_or_default();
+    let operation =
+        target.strip_prefix("TrentService.").ok_or((400, "UnknownOperationException"))?;
+    let ask: Value = serde_json::from_slice(body).map_err(|_| (400, "SerializationException"))?;
+    let context = ask["EncryptionContext"].clone();
+    shared.calls.push((operation.to_owned(), context.clone()));
+    if !shared.refusals.is_empty() {
+        return Err(shared.refusals.remove(0));
+    }
+    let name = ask["KeyId"].as_str().unwrap_or_default();
+    let name = shared.aliases.get(name).map_or(name, String::as_str);
+    let found = shared
+        .keys
+        .iter()
+        .find(|(arn, _)| *arn == name || arn.rsplit('/').next().is_some_and(|id| id == name));
+    let (arn, state) = found.ok_or((400, "NotFoundException"))?;
+    let (arn, state) = (arn.clone(), *state);
+    if operation == "DescribeKey" {
+        return Ok(json!({ "KeyMetadata": { "Arn": arn, "Enabled": state == KmsState::Enabled } }));
+    }
+    match state {
+        KmsState::Enabled => {}
+        KmsState::Disabled => return Err((400, "DisabledException")),
+        KmsState::PendingDeletion => return Err((400, "KMSInvalidStateException")),
+    }
+    let bytes = |member: &str| {
+        let text = ask[member].as_str().unwrap_or_default();
+        let bytes = BASE64.decode(text).map_err(|_| (400, "SerializationException"))?;
+        if bytes.is_empty() { Err((400, "ValidationException")) } else { Ok(bytes) }
+    };
+    match operation {
+        "Encrypt" => {
+            let plain = bytes("Plaintext")?;
+            // Says nothing of the key, and is new each time.
+            let number = shared.sealed.len().to_string();
+            let sealed = Sha256::digest(number).repeat(4);
+            shared.sealed.insert(sealed.clone(), (arn.clone(), context, plain));
+            Ok(json!({ "CiphertextBlob": BASE64.encode(sealed), "KeyId": arn }))
+        }
+        "Decrypt" => {
+            let sealed = shared.sealed.get(&bytes("CiphertextBlob")?);
+            let (by, of, plain) = sealed.ok_or((400, "InvalidCiphertextException"))?;
+            if *by != arn {
+                return Err((400, "IncorrectKeyException"));
+            }
+            if *of != context {
+                return Err((400, "InvalidCiphertextException"));
+            }
+            Ok(json!({ "Plaintext": BASE64.encode(plain), "KeyId": arn }))
+        }
+        _ => Err((400, "UnknownOperationException")),
+    }
+}

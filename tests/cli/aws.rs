@@ -1,0 +1,77 @@
+//! Backups in S3 with keys in KMS, named by URLs, with credentials of the environment.
+
+use std::process::Command;
+
+use gwbackup::aws::testing::{KmsDouble, KmsState, S3Double};
+use serde_json::json;
+
+use crate::{Ran, World, program};
+
+/// A cloud, and what a person who uses it has set.
+struct Cloud {
+    world: World,
+    s3: S3Double,
+    kms: KmsDouble,
+    arn: String,
+}
+
+impl Cloud {
+    async fn new() -> Self {
+        let kms = KmsDouble::start().await.unwrap();
+        let (world, s3) = (World::empty(), S3Double::start().await.unwrap());
+        let arn = kms.make_key();
+        Self { world, s3, kms, arn }
+    }
+
+    fn run(&self, state: &str, arguments: &[&str]) -> Ran {
+        let mut command = Command::new(program());
+        self.world.surround(&mut command);
+        let place = format!(
+            "s3://{}/acme?region={}&endpoint={}&medium=object-store&offsite=true",
+            S3Double::BUCKET,
+            S3Double::REGION,
+            self.s3.url()
+        );
+        command
+            .env("GWBACKUP_REPO", place)
+            .env("GWBACKUP_KEY", format!("awskms://{}?endpoint={}", self.arn, self.kms.url()))
+            .env("GWBACKUP_STATE", self.world.path(state))
+            .env("AWS_ACCESS_KEY_ID", "AKIATEST")
+            .env("AWS_SECRET_ACCESS_KEY", "hunter2-of-the-cloud")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_CONFIG_FILE", self.world.path("none"))
+            .env("AWS_SHARED_CREDENTIALS_FILE", self.world.path("none"))
+            .env_remove("AWS_PROFILE")
+            .env_remove("AWS_REGION")
+            .args(arguments);
+        let ran = Ran::from(command.output().unwrap());
+        assert!(!format!("{ran:?}").contains("hunter2"), "{ran:#?}");
+        ran
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_in_the_cloud() {
+    let cloud = Cloud::new().await;
+    cloud.run("one", &["init", "--kit", &cloud.world.text("keys/kit")]).ends(0);
+    let gateway = cloud.world.text("kong.yml");
+    let before = std::fs::read_to_string(&gateway).unwrap();
+    let backup = ["backup", &gateway, "--app", "shop", "--env", "prod", "--json"];
+    let made = cloud.run("one", &backup).ends(0).json();
+    assert_eq!(made["status"], "Success");
+    assert_eq!(made["copies"].as_array().unwrap().len(), 1);
+    let objects = cloud.s3.objects();
+    assert!(objects.keys().any(|name| name.starts_with("acme/data/shop/prod/")), "{objects:?}");
+
+    // From another machine, which knows nothing yet.
+    let verified = cloud.run("two", &["verify", "--depth", "full", "--json"]).ends(0).json();
+    assert_eq!((&verified["checked"], &verified["failures"]), (&1.into(), &json!([])));
+    std::fs::write(&gateway, "_format_version: \"3.0\"\n").unwrap();
+    let restore = ["restore", "latest", "--onto", &gateway, "--yes", "--json"];
+    let done = cloud.run("two", &restore).ends(0).json();
+    assert_eq!((&done["status"], &done["compare"]["different"]), (&"Success".into(), &0.into()));
+    assert!(std::fs::read_to_string(&gateway).unwrap().len() > before.len() / 2);
+
+    cloud.kms.set_state(&cloud.arn, KmsState::Disabled);
+    cloud.run("three", &["list", "--json"]).fails(12, "disabled");
+}
