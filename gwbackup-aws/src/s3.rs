@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use gwbackup_core::connect::masked;
 use gwbackup_core::sink::{Body, Listed, ObjectMeta, ObjectName, ObjectSink, Sink, SinkInfo};
 use gwbackup_core::source::BoxStream;
 use gwbackup_core::{Context, Error, Result};
@@ -77,7 +78,7 @@ impl S3Sink {
         let store = store.build().map_err(|e| {
             Error::invalid("this bucket cannot be addressed").on(&url).with_source(e)
         })?;
-        let objects = ObjectSink::new(Arc::new(store), &prefix, &url)?.in_parts(PART);
+        let objects = ObjectSink::new(Arc::new(store), &prefix, masked(&url))?.in_parts(PART);
         Ok(Self { objects, transport, bucket, prefix })
     }
 }

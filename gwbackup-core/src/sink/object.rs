@@ -10,11 +10,9 @@ use bytes::Bytes;
 use futures_util::{StreamExt, future, stream};
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
-use url::Url;
 
 use super::{Body, Listed, ObjectMeta, ObjectName, Sink, SinkInfo};
 use crate::clock::Timestamp;
-use crate::connect::masked;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::BoxStream;
@@ -34,16 +32,20 @@ pub struct ObjectSink {
 }
 
 impl ObjectSink {
-    /// The objects of `store` below `prefix` (which may be empty), named `url` for people. No I/O.
+    /// The objects of `store` below `prefix` (which may be empty). No I/O.
+    ///
+    /// `url` is what people and the log see: without a secret, as [`masked`](crate::connect::masked)
+    /// makes it.
     ///
     /// The store has to know [`PutMode::Create`]. `Invalid` when the prefix is no path of a store.
-    pub fn new(store: Arc<dyn ObjectStore>, prefix: &str, url: &Url) -> Result<Self> {
+    pub fn new(store: Arc<dyn ObjectStore>, prefix: &str, url: impl Into<String>) -> Result<Self> {
+        let url = url.into();
         let prefix = Path::parse(prefix).map_err(|_| {
             Error::invalid("this prefix is no path of a store")
-                .on(masked(url))
+                .on(&url)
                 .help("write a prefix without empty parts, `.` and `..`")
         })?;
-        Ok(Self { store, prefix, url: masked(url), part: None })
+        Ok(Self { store, prefix, url, part: None })
     }
 
     /// The same, writing larger objects in parts of this many bytes, one in memory at a time;
@@ -285,8 +287,7 @@ mod tests {
     async fn a_store_keeps_the_promises_of_a_sink() {
         for prefix in ["", "a/b"] {
             conformance::sink(|| async {
-                let url = Url::parse("mem:store").unwrap();
-                let sink = ObjectSink::new(Arc::new(InMemory::new()), prefix, &url);
+                let sink = ObjectSink::new(Arc::new(InMemory::new()), prefix, "mem:store");
                 Arc::new(sink.unwrap()) as Arc<dyn Sink>
             })
             .await;
@@ -299,8 +300,7 @@ mod tests {
         for name in ["gw/log/1", "gw/Log", "gwx/log/1", "other"] {
             store.put(&Path::from(name), PutPayload::from_static(b"x")).await.unwrap();
         }
-        let url = Url::parse("mem:store").unwrap();
-        let sink = ObjectSink::new(store, "gw", &url).unwrap();
+        let sink = ObjectSink::new(store, "gw", "mem:store").unwrap();
         let all: Vec<_> = sink.list(&Context::new(), "").collect().await;
         let mut all: Vec<_> = all
             .into_iter()
