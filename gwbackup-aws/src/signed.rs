@@ -32,8 +32,7 @@ pub(crate) struct Signed {
     credentials: SharedCredentialsProvider,
 }
 
-/// What is asked.
-#[derive(Debug)]
+/// What is asked. Without `Debug`: a body may hold a key.
 pub(crate) struct Ask {
     /// The service's name in a signature.
     pub(crate) service: &'static str,
@@ -44,8 +43,7 @@ pub(crate) struct Ask {
     pub(crate) body: Bytes,
 }
 
-/// What was answered, whole.
-#[derive(Debug)]
+/// What was answered, whole. Without `Debug`, for the same reason.
 pub(crate) struct Told {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
