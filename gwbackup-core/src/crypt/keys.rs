@@ -195,6 +195,15 @@ pub enum RecipientKind {
 }
 
 impl RecipientKind {
+    /// How the addresses of those begin who alone can open what is wrapped for it; `None` where
+    /// providers of several kinds can.
+    pub(crate) fn scheme(&self) -> Option<&'static str> {
+        match self {
+            Self::AwsKms { .. } => Some("awskms:"),
+            Self::Secret { .. } | Self::Age { .. } => None,
+        }
+    }
+
     /// Whether a wrap that opens shows that a holder of the key has bound it to its context. To a
     /// public key anyone can seal anything.
     pub(crate) fn binds(&self) -> bool {
