@@ -86,7 +86,7 @@ use crate::sink::{Body, Sink};
 pub(crate) use crate::{error::Error, context};
 // use crate::commented::Out;
 /// [`crate::documented::Thing`]
-fn f() -> crate::model::Key { \"crate::quoted::text\"; todo!() }
+fn f() -> crate::model::Key { \"crate::quoted::text\"; unreachable }
 #[cfg(test)]
 mod tests {
     use crate::testing::X;
