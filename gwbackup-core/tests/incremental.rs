@@ -303,7 +303,11 @@ async fn another_id_scheme_wants_a_full() {
     assert!(next.why_full.unwrap().contains("ids"));
 }
 
-/// Lines that the archive itself holds, by way of what it costs: nothing but what never changes.
+/// Two archives of equal lines differ in size by what their ids, which are of chance, compress to,
+/// rounded up to a step of padding: less than this. Ten lines more cost more.
+const NO_LINE: u64 = 64;
+
+/// A line that was stored would show its new time when it is read, and cost something.
 #[tokio::test]
 async fn what_moves_by_itself_is_not_stored() {
     let bench = Bench::new(1).await;
@@ -320,8 +324,8 @@ async fn what_moves_by_itself_is_not_stored() {
     }
     let moved = take(&bench, &repository, &given).await;
     assert_eq!(moved.state_digest, full.state_digest);
-    assert_eq!(moved.stored_bytes, idle.stored_bytes, "not one line more");
-    assert_eq!(content(&bench, &repository, &moved).await, before, "the base's documents stand");
+    assert_eq!(content(&bench, &repository, &moved).await, before, "not one line of its own");
+    assert!(moved.stored_bytes <= idle.stored_bytes + NO_LINE, "{moved:?} {idle:?}");
     // A secret alone is a change.
     let first = given.documents.keys().next().unwrap().clone();
     let text = given.documents[&first].0.replace("secret-", "secret-x");
@@ -390,7 +394,7 @@ async fn under_a_gap_nothing_is_known_and_nothing_is_gone() {
     given.gaps.clear();
     let after = take(&bench, &repository, &given).await;
     assert_eq!(content(&bench, &repository, &after).await, whole);
-    assert!(after.stored_bytes <= partial.stored_bytes, "no line was needed");
+    assert!(after.stored_bytes <= partial.stored_bytes + NO_LINE, "no line was needed");
 }
 
 #[tokio::test]
