@@ -75,6 +75,12 @@ impl Target for Aws {
             let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
             findings.push(finding.about(change.no));
         }
+        for change in makes("portal") {
+            let what = "its logo cannot be read, and so not brought back: upload it again; what \
+                was published is what the portal is in the backup";
+            let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
+            findings.push(finding.about(change.no));
+        }
         let apis = u32::try_from(makes("rest_api").count()).unwrap_or(u32::MAX);
         if apis > 0 {
             let time = self.at_budget(DELETION.saturating_mul(apis)).as_secs();

@@ -32,6 +32,7 @@ mod import;
 mod kms;
 mod model;
 mod patch;
+mod portals;
 mod quota;
 mod s3;
 mod server;

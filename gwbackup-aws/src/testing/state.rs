@@ -90,6 +90,11 @@ impl State {
         text
     }
 
+    /// The full name of what lies at a path, where it bears the account.
+    pub(super) fn arn(&self, path: &str) -> String {
+        format!("arn:aws:apigateway:{}:{}:{path}", self.region, self.account)
+    }
+
     /// A secret of its own making.
     pub(super) fn secret(&mut self) -> String {
         (0..4).map(|_| self.id(10)).collect()
