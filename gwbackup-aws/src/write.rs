@@ -6,6 +6,7 @@
 
 mod calls;
 mod import;
+pub(crate) mod invoke;
 mod method;
 mod openapi;
 mod patch;
@@ -119,6 +120,9 @@ impl<'a> Work<'a> {
         if self.make_root().await? && self.make_deployments().await? {
             self.import_where_cheaper().await?;
             self.converge().await?;
+            if self.refused.is_none() && matches!(self.row.kind, "rest_api" | "api") {
+                self.allow().await?;
+            }
         }
         Ok(self.finish())
     }
@@ -186,7 +190,10 @@ impl<'a> Work<'a> {
         let effect = match self.live.get(&key).cloned() {
             None => Effect::AlreadyThere,
             Some(node) => match self.remove(&node).await? {
-                Ok(()) => Effect::Deleted,
+                Ok(()) => {
+                    self.disallow(&key.id.last()).await;
+                    Effect::Deleted
+                }
                 Err(error) => Effect::Failed(error),
             },
         };

@@ -39,11 +39,11 @@ impl<'a> Request<'a> {
         Self { method, path: segments(path), query, body }
     }
 
-    fn asks(&self, name: &str) -> Option<&str> {
+    pub(super) fn asks(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
-    fn object(&self) -> Told<Map<String, Value>> {
+    pub(super) fn object(&self) -> Told<Map<String, Value>> {
         if self.body.is_empty() {
             return Ok(Map::new());
         }
