@@ -175,7 +175,7 @@ impl Work<'_> {
                 })
             }
             Change::Members => {
-                let members = patch::members(&old.to_value(), &new.to_value());
+                let members = patch::members(row, &old.to_value(), &new.to_value());
                 (!members.is_empty()).then(|| {
                     Call::new(Method::PATCH, at()).body(Value::Object(members).to_string())
                 })

@@ -178,7 +178,7 @@ fn plain(value: &Value) -> String {
 
 /// The members of one `PATCH` of the second version of the API. What goes becomes empty: it knows no
 /// other way.
-pub(super) fn members(old: &Value, new: &Value) -> Map<String, Value> {
+pub(super) fn members(row: &Row, old: &Value, new: &Value) -> Map<String, Value> {
     let none = Map::new();
     let (old, new) = (old.as_object().unwrap_or(&none), new.as_object().unwrap_or(&none));
     let mut found = Map::new();
@@ -206,6 +206,10 @@ pub(super) fn members(old: &Value, new: &Value) -> Map<String, Value> {
             _ => continue,
         };
         found.insert(name.clone(), nothing);
+    }
+    if !found.is_empty() {
+        let named = |name: &&str| new.get(*name).map(|is| ((*name).to_owned(), is.clone()));
+        found.extend(row.always.iter().filter_map(named));
     }
     found
 }
