@@ -81,6 +81,8 @@ pub(crate) enum Is {
     Immutable,
     Secret,
     Unordered,
+    /// It can be made without.
+    Spare,
     /// Absent means this (JSON).
     Default(&'static str),
 }

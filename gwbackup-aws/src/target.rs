@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gwbackup_core::model::{
-    Action, Change, Description, Finding, Group, Id, Key, Kind, Scope, Step, StepReceipt, Verdict,
+    Action, Change, Description, Finding, Group, Id, Key, Kind, Scope, Side, Step, StepReceipt,
+    Verdict,
 };
 use gwbackup_core::target::{States, StepLog, Target};
 use gwbackup_core::{Context, Result};
@@ -46,7 +47,7 @@ impl Target for Aws {
         cx: &Context,
         _: &Description,
         changes: &[Change],
-        _: &dyn States,
+        states: &dyn States,
     ) -> Result<Vec<Finding>> {
         cx.check()?;
         let mut findings = Vec::new();
@@ -74,6 +75,15 @@ impl Target for Aws {
                 when somebody edited without deploying";
             let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
             findings.push(finding.about(change.no));
+        }
+        for change in makes("rest_deployment") {
+            let state = states.one(Side::After, &change.key).await?;
+            if state.is_none_or(|state| state.resource.document.get("/export").is_none()) {
+                let what = "it is made of the API as it is in the backup: what it served could \
+                    not be exported";
+                let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
+                findings.push(finding.about(change.no));
+            }
         }
         let apis = u32::try_from(makes("rest_api").count()).unwrap_or(u32::MAX);
         if apis > 0 {

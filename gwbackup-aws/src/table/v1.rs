@@ -2,7 +2,7 @@
 
 use gwbackup_core::model::{Restore, Role};
 
-use super::Is::{Default, Immutable, Moving, Own, Secret, Unordered};
+use super::Is::{Default, Immutable, Moving, Own, Secret, Spare, Unordered};
 use super::{Change, Make, Ref, Row, needs, row};
 use crate::client::Paging;
 
@@ -158,7 +158,14 @@ pub(super) const ROWS: &[Row] = &[
             ("/export/servers", Own),
             ("/export/info/version", Own),
             ("/apiSummary", Own),
+            ("/export", Spare),
         ],
+        refs: &[Ref {
+            at: "/export/paths/*/*/x-amazon-apigateway-integration/cacheNamespace",
+            kinds: &["rest_resource"],
+            prefix: "",
+            role: Role::Weak,
+        }],
         restore: Restore::WhenReferenced,
         nameless: true,
         ..row("rest_deployment", "rest_api", 16, "deployments")

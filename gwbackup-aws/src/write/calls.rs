@@ -248,7 +248,8 @@ impl Work<'_> {
                 call = call.query("tagKeys", name.as_str());
             }
             if let Err(error) = self.plain(call).await? {
-                return Ok(Err(error));
+                // A mark that stays does no harm, and whoever compares finds it.
+                return if gone == [MARK] && set.is_empty() { Ok(Ok(())) } else { Ok(Err(error)) };
             }
         }
         if !(set.is_empty() && gone.is_empty())

@@ -37,6 +37,8 @@ pub(super) fn operations(row: &Row, old: &Value, new: &Value) -> Vec<Value> {
                 settings(&map(was), &map(is), &mut found);
             }
             ("usage_plan", "apiStages") => stages(was, is, &mut found),
+            // The one member that is called otherwise here.
+            ("base_path_mapping", "restApiId") => difference("/restapiId", was, is, &mut found),
             _ => difference(&format!("/{name}"), was, is, &mut found),
         }
     }
