@@ -29,10 +29,15 @@ struct Inner {
     slots: Semaphore,
 }
 
+/// What parts a segment from the `name=value` that has to stand in the query of every call to it and
+/// below: of private domains several may have one name. No name of the service holds it.
+pub(crate) const ASKED: char = '?';
+
 /// One call.
 #[derive(Debug, Clone)]
 pub(crate) struct Call<'a> {
     pub(crate) method: Method,
+    /// Segments, some with what has to be asked for with them ([`ASKED`]).
     pub(crate) path: Vec<&'a str>,
     pub(crate) query: Vec<(&'a str, String)>,
     pub(crate) body: Option<String>,
@@ -98,11 +103,17 @@ impl Client {
         }
         let _slot = self.0.slots.acquire().await;
         let mut url = self.0.config.endpoint.clone();
+        let mut query = call.query;
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(&call.path);
+            path.pop_if_empty();
+            for part in call.path {
+                let (part, asked) = part.split_once(ASKED).unwrap_or((part, ""));
+                path.push(part);
+                query.extend(asked.split_once('=').map(|(name, own)| (name, own.to_owned())));
+            }
         }
-        if !call.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&call.query);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&query);
         }
         let answer = self.exchange(cx, "apigateway", call.method, url, call.body).await?;
         if let Some(pause) = answer.pause() {

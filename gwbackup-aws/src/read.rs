@@ -11,7 +11,7 @@ use gwbackup_core::model::{
 use gwbackup_core::source::Known;
 use gwbackup_core::{Context, Error, Result};
 
-use crate::client::{Call, Paging};
+use crate::client::{ASKED, Call, Paging};
 use crate::gateway::Aws;
 use crate::table::{Row, Told};
 use crate::write::portal;
@@ -86,6 +86,11 @@ impl Aws {
             path.push(id.to_owned());
         }
         let found = self.one(cx, row, &path).await?;
+        if found.is_none() && row.kind == "domain_name" {
+            // A private one is not found by its name alone.
+            let is_it = |node: &Node| node.resource.key.id.last() == id;
+            return Ok(self.roots(cx, row).await?.into_iter().find(is_it));
+        }
         found.map(|document| node(row, None, document)).transpose()
     }
 
@@ -328,6 +333,8 @@ fn is_offered(row: &Row, parent: &Node, tree: &Tree) -> bool {
             let mode = parent.resource.document.text("/routingMode");
             mode.is_some_and(|mode| mode.contains("ROUTING_RULE"))
         }
+        // The second version of the API does not find a private domain.
+        "api_mapping" => parent.resource.document.get("/domainNameId").is_none(),
         _ => true,
     }
 }
@@ -409,7 +416,10 @@ pub(crate) fn node(row: &'static Row, parent: Option<&Node>, document: Document)
     let above = parent.map(|parent| parent.address.as_slice()).unwrap_or_default();
     let mut address = list_at(row, above);
     if row.told != Told::Alone {
-        address.push(own);
+        address.push(match resource.document.text("/domainNameId") {
+            Some(id) if row.kind == "domain_name" => format!("{own}{ASKED}domainNameId={id}"),
+            _ => own,
+        });
     }
     Ok(Node { row, resource, address })
 }

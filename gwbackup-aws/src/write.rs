@@ -372,8 +372,10 @@ impl<'a> Work<'a> {
         self.refused = Some((error.kind(), format!("{key}: {error}")));
         // A thing of which a part is done is not as it was before.
         let effect = match self.done.get(key) {
-            Some(Effect::Created | Effect::Updated | Effect::Unknown) => Effect::Unknown,
-            _ if self.made.contains_key(key) => Effect::Unknown,
+            Some(Effect::Created | Effect::Updated | Effect::Unknown(_)) => {
+                Effect::Unknown(Some(error))
+            }
+            _ if self.made.contains_key(key) => Effect::Unknown(Some(error)),
             _ => Effect::Failed(error),
         };
         self.done.insert(key.clone(), effect);

@@ -76,6 +76,10 @@ pub(super) fn complete(state: &mut State, at: &str, new: &mut Value) -> Told<()>
             new["regionalHostedZoneId"] = format!("Z{}", id.to_uppercase()).into();
             new["domainNameArn"] =
                 format!("arn:aws:apigateway:{}::/domainnames/{name}", state.region).into();
+            if new["endpointConfiguration"]["types"][0] == "PRIVATE" {
+                new["domainNameArn"] = state.arn(&format!("/domainnames/{name}+{id}")).into();
+                new["domainNameId"] = id.into();
+            }
         }
         ["v2", "apis", id] => {
             let scheme = if text(new, "protocolType") == "WEBSOCKET" { "wss" } else { "https" };
@@ -104,6 +108,17 @@ pub(super) fn complete(state: &mut State, at: &str, new: &mut Value) -> Told<()>
         _ => {}
     }
     Ok(())
+}
+
+/// A private domain is named by its id as well, and only a private one.
+pub(super) fn is_meant(state: &State, at: &str, id: Option<&str>) -> Told<()> {
+    let Some(domain) = at.strip_prefix("domainnames/").and_then(|rest| rest.split('/').next())
+    else {
+        return Ok(());
+    };
+    let found = state.objects.get(&format!("domainnames/{domain}"));
+    let own = found.and_then(|found| found["domainNameId"].as_str());
+    if own == id { Ok(()) } else { Err(super::state::missing(domain)) }
 }
 
 /// What comes with a new thing.

@@ -186,6 +186,7 @@ pub(super) fn handle(state: &mut State, request: &Request<'_>) -> Told<Reply> {
         operation.check(&request.object()?)?;
     }
     let at = stored(&request.at());
+    checks::is_meant(state, &at, request.asks("domainNameId"))?;
     // Somebody is at the door of a thing that is not there.
     for n in 2..request.path.len() {
         let above = stored(&joined(&request.path[..n]));

@@ -19,6 +19,17 @@ pub(crate) fn fill(double: &AwsDouble, apis: &[String]) {
                 "certificateArn": format!("arn:aws:acm:{region}:{account}:certificate/2"),
                 "endpointConfiguration": { "types": ["PRIVATE"] } }),
         );
+        let (name, id) = (&domain["domainName"], &domain["domainNameId"]);
+        ask(
+            double,
+            "POST",
+            &format!(
+                "/domainnames/{}/basepathmappings?domainNameId={}",
+                name.as_str().unwrap(),
+                id.as_str().unwrap()
+            ),
+            json!({ "basePath": "in", "restApiId": api, "stage": "prod" }),
+        );
         ask(
             double,
             "POST",

@@ -22,6 +22,7 @@ const OWN: &[&str] = &[
     "regionalDomainName",
     "regionalHostedZoneId",
     "domainNameArn",
+    "domainNameId",
     "authorizerId",
     "integrationId",
     "routeId",

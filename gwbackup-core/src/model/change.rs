@@ -199,8 +199,9 @@ pub enum Effect {
     /// It could not be done, and this attempt did nothing of it. What an earlier attempt did is the
     /// core's to find out.
     Failed(Error),
-    /// It may have been done.
-    Unknown,
+    /// It may have been done, whole or in part; with what went wrong, where that is known. For an
+    /// error that asking again would not mend, the step is not tried again.
+    Unknown(Option<Error>),
 }
 
 /// Keys and handles in the target by key in the backup; only what differs. Grows with each receipt,

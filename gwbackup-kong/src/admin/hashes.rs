@@ -189,13 +189,13 @@ impl Import<'_> {
         if let Err(refused) = touched {
             return Ok(match (live, refused.error) {
                 (None, e) if e.kind() == ErrorKind::NotFound => failed(change, not_imported()),
-                _ => done(change, wanted, Effect::Unknown),
+                _ => done(change, wanted, Effect::Unknown(None)),
             });
         }
         let now = writer.look(&address, &wanted.key.kind).await?;
         let right = now.is_some_and(|now| writer.same(&now, wanted));
         let effect = match (right, live) {
-            (false, _) => Effect::Unknown,
+            (false, _) => Effect::Unknown(None),
             (true, Some(live)) if writer.same(live, wanted) => Effect::AlreadyThere,
             (true, Some(_)) => Effect::Updated,
             (true, None) => Effect::Created,

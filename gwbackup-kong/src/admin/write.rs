@@ -140,8 +140,10 @@ impl<'a> Writer<'a> {
         }
         let outcome = self.make(change, wanted).await?;
         // The old one is gone: "nothing of it was done" would be untrue.
-        let refused = matches!(outcome.effect, Effect::Failed(_));
-        let effect = if refused { Effect::Unknown } else { Effect::Updated };
+        let effect = match outcome.effect {
+            Effect::Failed(error) => Effect::Unknown(Some(error)),
+            _ => Effect::Updated,
+        };
         Ok(Outcome { effect, ..outcome })
     }
 

@@ -205,10 +205,15 @@ fn told(group: usize, numbers: &[ChangeNo], asked: &[Change], receipt: StepRecei
                 }
                 Became::NotDone
             }
-            Effect::Unknown => {
+            Effect::Unknown(Some(error)) if error.retry() == Retry::Never => {
+                let text = format!("{}: {}", change.key, full_text(&error));
+                result.error.get_or_insert(text);
+                Became::Unknown
+            }
+            Effect::Unknown(why) => {
                 let message = "the answer is unknown";
-                let error = Error::new(ErrorKind::Unavailable, message).on(&change.key);
-                again.get_or_insert(error);
+                let unknown = || Error::new(ErrorKind::Unavailable, message).on(&change.key);
+                again.get_or_insert_with(|| why.unwrap_or_else(unknown));
                 Became::Unknown
             }
             _ => Became::Done,

@@ -168,7 +168,7 @@ impl<'a> Work<'a> {
                 failed(change, Error::invalid("nothing is known to write").on(&change.key))
             }
         };
-        let done = !matches!(outcome.effect, Effect::Failed(_) | Effect::Unknown);
+        let done = !matches!(outcome.effect, Effect::Failed(_) | Effect::Unknown(_));
         self.outcomes.push(outcome);
         Ok(done)
     }
@@ -218,7 +218,7 @@ impl<'a> Work<'a> {
         match (self.made.get(&change.key), &outcome.effect) {
             (Some(there), Effect::Failed(_)) => Outcome {
                 there: (*there != change.key).then(|| there.clone()),
-                effect: Effect::Unknown,
+                effect: Effect::Unknown(None),
                 ..outcome
             },
             _ => outcome,
@@ -299,7 +299,7 @@ impl<'a> Work<'a> {
             return Ok(failed(change, gone(&key)));
         };
         let mut outcome = self.converge(change, &live, after, true).await?;
-        if !matches!(outcome.effect, Effect::Unknown) {
+        if !matches!(outcome.effect, Effect::Unknown(_)) {
             outcome.effect = Effect::Undeleted;
         }
         Ok(outcome)
@@ -330,7 +330,7 @@ impl<'a> Work<'a> {
                     None => Ok(failed(change, gone(&key))),
                 }
             }
-            Err(_) if begun => Ok(self.outcome(change, live, Effect::Unknown)),
+            Err(_) if begun => Ok(self.outcome(change, live, Effect::Unknown(None))),
             Err(error) => Ok(failed(change, error)),
         }
     }
@@ -386,7 +386,7 @@ impl<'a> Work<'a> {
                 let outcome = self.make(change, after).await?;
                 // The old one is gone: "nothing of it was done" would be untrue.
                 let refused = matches!(outcome.effect, Effect::Failed(_)) && there.is_some();
-                let effect = if refused { Effect::Unknown } else { outcome.effect };
+                let effect = if refused { Effect::Unknown(None) } else { outcome.effect };
                 Ok(Outcome { effect, ..outcome })
             }
         }
