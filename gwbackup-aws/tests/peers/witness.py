@@ -317,14 +317,15 @@ def edit():
     one.delete_method(**at, resourceId=resources["/orders"], httpMethod="POST")
     one.create_resource(**at, parentId=resources["/orders"], pathPart="added")
     one.update_stage(**at, stageName="test", patchOperations=[{"op": "replace", "path": "/variables/alias", "value": "edited"}])
+    # No number: MiniStack would keep it as text from then on.
     authorizer = next(a for a in one.get_authorizers(**at)["items"] if a["name"] == "token")
-    one.update_authorizer(**at, authorizerId=authorizer["id"], patchOperations=[{"op": "replace", "path": "/authorizerResultTtlInSeconds", "value": "5"}])
+    one.update_authorizer(**at, authorizerId=authorizer["id"], patchOperations=[{"op": "replace", "path": "/identitySource", "value": "method.request.header.Edited"}])
     shop = next(api for api in two.get_apis()["Items"] if api["Name"] == "shop")
     at = {"ApiId": shop["ApiId"]}
     two.update_api(**at, CorsConfiguration={"AllowOrigins": ["https://edited.example"]})
     route = next(route for route in two.get_routes(**at)["Items"] if route["RouteKey"] == "GET /a")
     two.delete_route(**at, RouteId=route["RouteId"])
-    two.create_route(**at, RouteKey="GET /added", Target=route["Target"])
+    two.create_route(**at, RouteKey="GET /added")
 
 
 def clear():
