@@ -87,16 +87,7 @@ impl Client {
 
     /// Reads, again and again while the fault may pass. Cancel safe.
     pub(crate) async fn get(&self, cx: &Context, call: Call<'_>) -> Result<Answer> {
-        let mut pauses = Pauses::new();
-        loop {
-            let answer = tokio::select! {
-                answer = self.send(cx, call.clone()) => answer.and_then(Answer::settled),
-                () = cx.cancellation().cancelled() => Err(cancelled(cx)),
-            };
-            let Err(error) = answer else { return answer };
-            let Some(pause) = pauses.after(&error) else { return Err(error) };
-            rest(cx, pause).await?;
-        }
+        again(cx, || self.send(cx, call.clone())).await
     }
 
     /// Calls once. `Err` leaves open whether it did anything.
@@ -122,23 +113,38 @@ impl Client {
 
     /// The account that the credentials belong to.
     pub(crate) async fn account(&self, cx: &Context) -> Result<String> {
-        let mut pauses = Pauses::new();
-        let answer = loop {
+        let url = &self.0.config.sts;
+        let ask = || {
             let body = "Action=GetCallerIdentity&Version=2011-06-15".to_owned();
-            let url = self.0.config.sts.clone();
-            let answer = self.exchange(cx, "sts", Method::POST, url, Some(body)).await;
-            match answer.and_then(Answer::settled) {
-                Ok(answer) => break answer.success()?,
-                Err(error) => {
-                    let pause = pauses.after(&error).ok_or(error)?;
-                    rest(cx, pause).await?;
-                }
-            }
+            self.exchange(cx, "sts", Method::POST, url.clone(), Some(body))
         };
+        let answer = again(cx, ask).await?.success()?;
         let text = String::from_utf8_lossy(&answer);
         let account = text.split_once("<Account>").and_then(|(_, rest)| rest.split_once('<'));
         let account = account.map(|(account, _)| account.to_owned());
         account.ok_or_else(|| Error::invalid("the identity service names no account"))
+    }
+
+    /// Asks the function service, again and again while the fault may pass; every call to it may be
+    /// repeated.
+    pub(crate) async fn lambda(
+        &self,
+        cx: &Context,
+        method: Method,
+        path: &[&str],
+        query: Option<(&str, &str)>,
+        body: Option<String>,
+    ) -> Result<Answer> {
+        let mut url = self.0.config.lambda.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("2015-03-31").push("functions").extend(path);
+        }
+        url.query_pairs_mut().extend_pairs(query);
+        if query.is_none() {
+            url.set_query(None);
+        }
+        let ask = || self.exchange(cx, "lambda", method.clone(), url.clone(), body.clone());
+        again(cx, ask).await
     }
 
     /// Every element of a list, as it was sent.
@@ -190,6 +196,23 @@ impl Client {
         let told = self.0.signed.exchange(cx.now(), &ask).await?;
         let at = shown(&ask.url).to_owned();
         Ok(Answer::new(told.status.as_u16(), &told.headers, told.body, at))
+    }
+}
+
+/// Asks until the answer is one that asking again would not change. Cancel safe.
+async fn again<F>(cx: &Context, ask: impl Fn() -> F) -> Result<Answer>
+where
+    F: Future<Output = Result<Answer>>,
+{
+    let mut pauses = Pauses::new();
+    loop {
+        let answer = tokio::select! {
+            answer = ask() => answer.and_then(Answer::settled),
+            () = cx.cancellation().cancelled() => Err(cancelled(cx)),
+        };
+        let Err(error) = answer else { return answer };
+        let Some(pause) = pauses.after(&error) else { return Err(error) };
+        rest(cx, pause).await?;
     }
 }
 

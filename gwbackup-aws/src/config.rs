@@ -65,6 +65,7 @@ pub struct Config {
     pub(crate) region: String,
     pub(crate) endpoint: Url,
     pub(crate) sts: Url,
+    pub(crate) lambda: Url,
     pub(crate) credentials: SharedCredentialsProvider,
     pub(crate) budget: u8,
     pub(crate) calls: u16,
@@ -84,6 +85,7 @@ impl Config {
             region: region.to_owned(),
             endpoint: at("apigateway")?,
             sts: at("sts")?,
+            lambda: at("lambda")?,
             credentials,
             budget: BUDGET,
             calls: CALLS,
@@ -97,10 +99,11 @@ impl Config {
         SharedCredentialsProvider::new(credentials)
     }
 
-    /// The same, at another endpoint, which answers for identities too (an emulator).
+    /// The same, at another endpoint, which answers for identities and functions, too (an emulator).
     #[must_use]
     pub fn with_endpoint(mut self, endpoint: Url) -> Self {
         self.sts = endpoint.clone();
+        self.lambda = endpoint.clone();
         self.endpoint = endpoint;
         self
     }

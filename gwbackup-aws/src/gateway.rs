@@ -53,14 +53,19 @@ impl Aws {
         Ok(self.0.account.get_or_init(|| found).clone())
     }
 
-    /// The name by which permissions and tags know what lies at an address.
-    pub(crate) fn arn(&self, address: &[String]) -> String {
+    /// The part of the world that the region belongs to, as ARNs name it.
+    pub(crate) fn partition(&self) -> &'static str {
         let region = &self.config().region;
-        let partition = match region.split('-').next() {
+        match region.split('-').next() {
             Some("cn") => "aws-cn",
             Some("us") if region.contains("-gov-") => "aws-us-gov",
             _ => "aws",
-        };
+        }
+    }
+
+    /// The name by which permissions and tags know what lies at an address.
+    pub(crate) fn arn(&self, address: &[String]) -> String {
+        let (region, partition) = (&self.config().region, self.partition());
         let path = address.iter().filter(|part| *part != "v2");
         let path: Vec<&str> = path.map(String::as_str).collect();
         format!("arn:{partition}:apigateway:{region}::/{}", path.join("/"))

@@ -8,7 +8,7 @@ use gwbackup_core::{Context, Result};
 use crate::client::Call;
 use crate::gateway::Aws;
 use crate::read::{Node, Wanted, list_at};
-use crate::table::{self, Row};
+use crate::table::{self, Row, Told};
 
 /// Asks who it is, then tries each list: those below a root with the first root that there is.
 pub(crate) async fn run(
@@ -78,7 +78,7 @@ async fn attempt(
         return Ok(None);
     }
     findings.push(Finding::new(right, Verdict::Ok, "can be read"));
-    if row.kind == "account" {
+    if row.told == Told::Alone {
         return Ok(None);
     }
     let first = answer.page()?.items.into_iter().next();

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::entities::{self, Request};
 use super::faults::{Asked, Fault, Rule};
+use super::functions;
 use super::http::Answer;
 use super::quota::Quotas;
 use super::state::{Refusal, State};
@@ -169,6 +170,9 @@ pub(super) fn perform(state: &mut State, method: &str, path: &str, body: &[u8]) 
         return Reply { status: 200, code: "", body: body.into_bytes() };
     }
     let request = Request::new(method, path, query, body);
+    if path.starts_with("/2015-03-31/functions/") {
+        return functions::handle(state, &request).unwrap_or_else(Reply::from);
+    }
     entities::handle(state, &request).unwrap_or_else(Reply::from)
 }
 

@@ -47,6 +47,11 @@ fn edit(resource: &Resource) -> Option<Document> {
         "api_integration" => ("timeoutInMillis", json!(5000 + n)),
         "api_integration_response" => ("templateSelectionExpression", json!(format!("edit-{n}"))),
         "api_route_response" => ("modelSelectionExpression", json!(format!("edit-{n}"))),
+        "domain_name_access_association" => ("tags", json!({ "edit": n.to_string() })),
+        "routing_rule" => {
+            let path = json!([{ "matchBasePaths": { "anyOf": [format!("edit{n}")] } }]);
+            ("conditions", path)
+        }
         "usage_plan_key" => return None,
         _ => ("description", json!(format!("edit-{n}"))),
     };

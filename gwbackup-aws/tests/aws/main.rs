@@ -5,6 +5,7 @@
 mod bench;
 mod conformance;
 mod rich;
+mod shown;
 mod source;
 mod still;
 mod whole;
