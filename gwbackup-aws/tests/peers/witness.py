@@ -236,6 +236,12 @@ def read():
         put("vpc_link_v2", link["Name"], link, "VpcLinkId")
     for api in listed("api", two.get_apis):
         read_api(api)
+    for association in listed("domain_name_access_association", one.get_domain_name_access_associations):
+        put("domain_name_access_association", association["domainNameArn"], association)
+    for portal in listed("portal", two.list_portals):
+        put("portal", portal["PortalId"], portal)
+    for product in listed("portal_product", two.list_portal_products):
+        put("portal_product", product["DisplayName"], product)
 
 
 def read_rest(api):
