@@ -49,9 +49,14 @@ fn edit(resource: &Resource) -> Option<Document> {
         "api_route_response" => ("modelSelectionExpression", json!(format!("edit-{n}"))),
         "domain_name_access_association" => ("tags", json!({ "edit": n.to_string() })),
         "routing_rule" => {
-            let path = json!([{ "matchBasePaths": { "anyOf": [format!("edit{n}")] } }]);
-            ("conditions", path)
+            ("conditions", json!([{ "matchBasePaths": { "anyOf": [format!("edit{n}")] } }]))
         }
+        "product_page" => ("displayContent", json!({ "title": "Start", "body": format!("{n}") })),
+        "product_rest_endpoint_page" => {
+            ("displayContent", json!({ "endpoint": "GET /orders", "body": format!("{n}") }))
+        }
+        "portal_product_sharing_policy" => ("policyDocument", json!(format!("{{\"n\":{n}}}"))),
+        "portal" => ("rumAppMonitorName", json!(format!("edit-{n}"))),
         "usage_plan_key" => return None,
         _ => ("description", json!(format!("edit-{n}"))),
     };
