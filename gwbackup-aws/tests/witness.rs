@@ -4,7 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
 
 #[path = "aws/bench.rs"]
-#[allow(dead_code, reason = "accounts of the double are not needed here")]
+#[allow(
+    dead_code,
+    clippy::needless_pass_by_value,
+    reason = "accounts of the double are not needed here"
+)]
 mod bench;
 #[path = "support/peer.rs"]
 mod support;
@@ -149,7 +153,7 @@ async fn lost(peer: Option<Peer>, table: &Table) {
     assert_eq!((by_report, deviations.len()), (by_boto, marked.len()), "the report says the same");
 
     let again = bench.plan(bench.restore(&backup, gateway(&peer))).await;
-    let changes = again.plan().steps.iter().map(|step| step.kind.to_string());
+    let changes = again.plan().steps.iter().map(|step| step.kind.clone());
     assert_eq!(changes.collect::<BTreeSet<_>>(), named(table.marked), "a second plan");
 }
 
@@ -216,7 +220,7 @@ fn differences(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>
         match (before.get(name), after.get(name)) {
             (Some(was), Some(is)) => differs(name, Some(was), Some(is), &mut found),
             (was, _) => {
-                found.push(format!("{name}: {}", if was.is_some() { "gone" } else { "new" }))
+                found.push(format!("{name}: {}", if was.is_some() { "gone" } else { "new" }));
             }
         }
     }
