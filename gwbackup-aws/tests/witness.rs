@@ -35,6 +35,8 @@ struct Table {
     stays: &'static [&'static str],
     /// Which fixture.
     seed: &'static str,
+    /// Which edits.
+    edit: &'static str,
 }
 
 const MOTO: Table = Table {
@@ -69,6 +71,7 @@ const MOTO: Table = Table {
     // Its import loses authorizers, models and parameters, and fails with a method that has no
     // address to call.
     seed: "seed",
+    edit: "edit-all",
 };
 
 const MINISTACK: Table = Table {
@@ -99,6 +102,8 @@ const MINISTACK: Table = Table {
     stays: &[],
     // It knows no import: everything goes by calls of its own.
     seed: "seed-large",
+    // It knows no change of a base path mapping.
+    edit: "edit",
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,7 +168,7 @@ async fn edited(peer: Option<Peer>, table: &Table) {
     ask(&peer, table.seed);
     let before = ask(&peer, "dump");
     let backup = bench.backup_of(gateway(&peer)).await;
-    ask(&peer, "edit");
+    ask(&peer, table.edit);
     let edits = differences(&before.things, &ask(&peer, "dump").things);
     assert!(edits.len() >= 10, "{edits:#?}");
     let restore = || {

@@ -1,6 +1,6 @@
 """What is in an emulator of API Gateway, by boto3: made, read, edited, deleted.
 
-    witness.py URL seed|seed-large|dump|edit|clear
+    witness.py URL seed|seed-large|dump|edit|edit-all|clear
 
 Prints one JSON object. What the emulator refuses does not stop it: it is listed, for the test to hold
 against its table. Nothing here knows the library under test.
@@ -330,6 +330,10 @@ def edit():
     # No number: MiniStack would keep it as text from then on.
     authorizer = next(a for a in one.get_authorizers(**at)["items"] if a["name"] == "token")
     one.update_authorizer(**at, authorizerId=authorizer["id"], patchOperations=[{"op": "replace", "path": "/identitySource", "value": "method.request.header.Edited"}])
+    if sys.argv[2] == "edit-all":
+        domain = {"domainName": "api.example.com", "basePath": "v2"}
+        one.delete_base_path_mapping(**domain)
+        one.create_base_path_mapping(**domain, **at, stage="test")
     shop = next(api for api in two.get_apis()["Items"] if api["Name"] == "shop")
     at = {"ApiId": shop["ApiId"]}
     two.update_api(**at, CorsConfiguration={"AllowOrigins": ["https://edited.example"]})
@@ -367,5 +371,5 @@ def clear():
 
 
 if __name__ == "__main__":
-    result = {"seed": seed, "seed-large": seed, "dump": dump, "edit": edit, "clear": clear}[sys.argv[2]]()
+    result = {"seed": seed, "seed-large": seed, "dump": dump, "edit": edit, "edit-all": edit, "clear": clear}[sys.argv[2]]()
     print(json.dumps({"refused": sorted(refused), "things": result}, default=str, sort_keys=True))
