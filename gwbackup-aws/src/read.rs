@@ -260,7 +260,13 @@ impl Aws {
             }
             node.resource.revision = Some(revision);
             let export = match stage {
-                Some(stage) => self.export(cx, api, stage).await?,
+                Some(stage) => match self.export(cx, api, stage).await {
+                    Ok(export) => export,
+                    Err(error) => {
+                        tree.gaps.extend(gaps(row, Some(&key.id), error)?);
+                        continue;
+                    }
+                },
                 None => None,
             };
             if let Some(text) = export {
@@ -280,8 +286,8 @@ impl Aws {
         let mut found = BTreeMap::new();
         let stages = match self.items(cx, row, &api.address).await {
             Ok(stages) => stages,
-            Err(error) if error.kind() == ErrorKind::Denied => Vec::new(),
-            Err(error) => return Err(error),
+            // That they are unread is said where they are listed.
+            Err(error) => gaps(row, None, error).map(|_| Vec::new())?,
         };
         for stage in stages {
             if let (Some(deployment), Some(name)) =

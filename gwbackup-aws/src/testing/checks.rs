@@ -210,6 +210,10 @@ pub(super) fn references(state: &State, at: &str, new: &Value) -> Told<()> {
             }
         }
         ["restapis", api] => {
+            let policy = new["policy"].as_str();
+            if policy.is_some_and(|text| serde_json::from_str::<Value>(text).is_err()) {
+                return Err(bad("Invalid policy document"));
+            }
             for (at, _) in text(new, "policy").match_indices("arn:aws:execute-api:") {
                 let rest: Vec<&str> = text(new, "policy")[at..].splitn(6, ':').collect();
                 let own = [&*state.region, &*state.account];

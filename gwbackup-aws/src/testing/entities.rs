@@ -340,7 +340,15 @@ fn generic(state: &mut State, request: &Request<'_>, at: &str, status: u16) -> T
         }
         method => return Err(bad(&format!("{method} is not done here"))),
     };
-    Ok(Reply::json(status, &body))
+    Ok(Reply::json(status, &escaped(body)))
+}
+
+/// As it is given out: with the quotes of a policy escaped once more.
+fn escaped(mut thing: Value) -> Value {
+    if let Some(policy) = thing.get("policy").and_then(Value::as_str) {
+        thing["policy"] = policy.replace('\\', "\\\\").replace('"', "\\\"").into();
+    }
+    thing
 }
 
 /// A new element of a list.
@@ -394,7 +402,7 @@ fn page(
     while given.len() < limit {
         let Some((at, item)) = rest.next() else { break };
         last = at;
-        given.push(item);
+        given.push(escaped(item));
     }
     let mut body = json!({ list: given });
     if rest.peek().is_some() {

@@ -233,3 +233,39 @@ pub(crate) fn large(double: &AwsDouble, n: usize) -> String {
     }
     api
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_is_a_gap_and_not_nothing() {
+    let bench = Bench::new().await;
+    let double = filled(&bench).await;
+    let missing = Fault::Error(404, "NotFoundException");
+    for (operation, kind) in
+        [("GetDocumentationParts", "rest_documentation_part"), ("GetVpcLinks", "vpc_link")]
+    {
+        double.faults(move |asked| {
+            (asked.operation == operation && !asked.path.starts_with("/v2/")).then_some(missing)
+        });
+        let gaps = read(&bench.cx, &aws(&double)).await.unwrap().gaps;
+        let named: Vec<_> =
+            gaps.iter().map(|gap| (gap.kind.as_ref().unwrap().as_str(), gap.cause)).collect();
+        assert_eq!(named, [(kind, Cause::NotOffered)]);
+    }
+    let broken = Fault::Error(500, "InternalServerErrorException");
+    for (operation, kind, count) in
+        [("GetExport", "rest_deployment", 2), ("GetStages", "rest_stage", 1)]
+    {
+        double.faults(move |asked| {
+            (asked.operation == operation && !asked.path.starts_with("/v2/")).then_some(broken)
+        });
+        let gaps = read(&bench.cx, &aws(&double)).await.unwrap().gaps;
+        let named: Vec<_> =
+            gaps.iter().map(|gap| (gap.kind.as_ref().unwrap().as_str(), gap.cause)).collect();
+        assert_eq!(named, vec![(kind, Cause::Unreachable); count]);
+    }
+    // Of an API that went meanwhile nothing is left to list.
+    double.faults(move |asked| {
+        let below = asked.path.starts_with("/restapis/");
+        below.then_some(missing)
+    });
+    assert!(read(&bench.cx, &aws(&double)).await.unwrap().gaps.is_empty());
+}

@@ -219,3 +219,45 @@ async fn restoring_in_place_keeps_to_the_quotas() {
     assert!(last < 1.15 * (5.0 + 2.0 * 1.1) * count, "{} calls took {last} s", calls.len());
     assert_same(&still(&double), &before, "restored");
 }
+
+#[tokio::test]
+async fn a_stage_that_cannot_be_exported_serves_the_working_copy_and_the_plan_says_so() {
+    let bench = Bench::new().await;
+    let double = bench.account().await;
+    rich::fill_with(&bench, &double, 1);
+    let not_served = |lines: Vec<String>| -> Vec<String> {
+        lines.into_iter().filter(|line| !line.contains(" serves ")).collect()
+    };
+    let before = not_served(still(&double));
+    let refused = Fault::Error(400, "BadRequestException");
+    double.faults(move |asked| (asked.operation == "GetExport").then_some(refused));
+    let backup = bench.backup(&double).await;
+    double.clear();
+    let prepared = bench.plan(bench.restore(&backup, aws(&double))).await;
+    let said = prepared.plan().findings.iter();
+    let said = said.filter(|finding| finding.detail.contains("could not be exported"));
+    let made = prepared.plan().steps.iter().filter(|step| step.kind.as_str() == "rest_deployment");
+    assert_eq!((said.count(), made.count()), (2, 2));
+    bench.succeed(bench.restore(&backup, aws(&double))).await;
+    assert_same(&not_served(still(&double)), &before, "restored");
+    let verbs = |at: &str| -> Vec<String> {
+        let state = double.state();
+        let api = state.keys().find(|at| at.starts_with("restapis/")).unwrap();
+        let api = api.split('/').nth(1).unwrap();
+        let deployment = &state[&format!("restapis/{api}/stages/{at}")]["deploymentId"];
+        let held = &state
+            [&format!("restapis/{api}/deployments/{}/snapshot", deployment.as_str().unwrap())];
+        let mut verbs: Vec<String> = held
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|at| at.contains("/methods/"))
+            .filter_map(|at| at.rsplit('/').next().map(str::to_owned))
+            .collect();
+        verbs.sort();
+        verbs
+    };
+    // Among them one that nothing served.
+    assert_eq!(verbs("prod"), ["ANY", "DELETE", "GET", "POST", "PUT"]);
+    assert_eq!(verbs("test"), verbs("prod"));
+}

@@ -27,7 +27,9 @@ impl Peer {
 
     /// A fresh `MiniStack`; `None` where peers are not asked for.
     pub(crate) fn ministack() -> Option<Self> {
-        Self::start(&["-m", "hypercorn", "ministack.app:app", "--bind", "127.0.0.1:0"])
+        // Without a worker of its own, which would outlive it.
+        let app = ["-m", "hypercorn", "--workers", "0", "--bind", "127.0.0.1:0", "ministack.app:app"];
+        Self::start(&app)
     }
 
     fn start(python: &[&str]) -> Option<Self> {

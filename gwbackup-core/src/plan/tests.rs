@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{
-    Cause, ChangeNo, Document, Gap, HandleName, HandleSpec, Handles, Id, Kind, KindSpec, Member,
-    MemberRule, MemorySnapshot, Part, Place, RefSpec, Reference, Replace, Resource, Role, Schema,
-    TextScan, To, Verdict, Within,
+    Absence, Cause, ChangeNo, Document, Gap, HandleName, HandleSpec, Handles, Id, Kind, KindSpec,
+    Mark, Member, MemberRule, MemorySnapshot, Part, Place, RefSpec, Reference, Replace, Resource,
+    Role, Schema, TextScan, To, Verdict, Within,
 };
 use crate::{Error, ErrorKind};
 
@@ -549,4 +549,25 @@ fn what_needs_a_thing_that_is_not_restored_is_not_restored_either() {
     // Where it is there already, it is needed no more.
     let decided = plan(&snapshot(&[("client/c", r#"{"secret":"other"}"#)]));
     assert_eq!((decided.summary.create, decided.summary.cannot_restore), (5, 1));
+}
+
+#[test]
+fn what_a_creation_does_without_may_be_unreadable() {
+    let mut spare = KindSpec::new(Kind::known("spare"), 10);
+    spare.members.push(MemberRule { at: "/export".to_owned(), is: Member::Spare });
+    let kinds = vec![spare, KindSpec::new(Kind::known("needed"), 10)];
+    let rules = Rules::new(Arc::new(Schema { kinds, ..Schema::default() }));
+    let unread = [("spare/a", "/export"), ("spare/b", "/other"), ("needed/c", "/export")];
+    let backup = MemorySnapshot::new(unread.map(|(at, absent)| {
+        let mut resource = thing(at, "{}");
+        resource.marks.push(Mark::absent(absent, Absence::Unreadable));
+        resource
+    }));
+    let (options, none, map) = (PlanOptions::default(), BTreeSet::new(), IdMap::default());
+    let live = snapshot(&[]);
+    let decided = draft(&rules, &backup, &live, &options, &map, &none, &none).unwrap().decided;
+    assert_eq!(decision(&decided, "spare/a"), Decision::Do(Action::Create));
+    for at in ["spare/b", "needed/c"] {
+        assert!(matches!(decision(&decided, at), Decision::CannotRestore(_)), "{at}");
+    }
 }
