@@ -15,7 +15,7 @@ use url::Url;
 use crate::answer::Answer;
 use crate::config::Config;
 use crate::quota::{Quotas, Sort};
-use crate::signed::{Ask, Signed, shown};
+use crate::signed::{Ask, Signed, element, shown};
 
 /// Speaks to one region. Clones share connections and quotas.
 #[derive(Debug, Clone)]
@@ -135,10 +135,10 @@ impl Client {
                 }
             }
         };
-        let text = String::from_utf8_lossy(&answer);
-        let account = text.split_once("<Account>").and_then(|(_, rest)| rest.split_once('<'));
-        let account = account.map(|(account, _)| account.to_owned());
-        account.ok_or_else(|| Error::invalid("the identity service names no account"))
+        match element(&answer, "Account") {
+            "" => Err(Error::invalid("the identity service names no account")),
+            account => Ok(account.to_owned()),
+        }
     }
 
     /// Every element of a list, as it was sent.
@@ -189,7 +189,7 @@ impl Client {
         let ask = Ask { service, method, url, headers, body };
         let told = self.0.signed.exchange(cx.now(), &ask).await?;
         let at = shown(&ask.url).to_owned();
-        Ok(Answer::new(told.status.as_u16(), &told.headers, told.body, at))
+        Ok(Answer::new(told, at))
     }
 }
 

@@ -20,6 +20,7 @@
 mod answer;
 mod client;
 mod config;
+mod credentials;
 mod gateway;
 mod kms;
 mod names;

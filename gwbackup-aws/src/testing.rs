@@ -35,6 +35,7 @@ mod patch;
 mod quota;
 mod s3;
 mod server;
+mod sessions;
 mod state;
 
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ pub use faults::{Asked, Fault};
 pub use kms::{KmsDouble, KmsState};
 pub use s3::{S3Double, S3DoubleBuilder, S3Fault};
 pub use server::Call;
+pub use sessions::Sessions;
 
 use http::Server;
 use server::Shared;
@@ -172,6 +174,11 @@ impl AwsDouble {
     /// From now on nothing goes wrong.
     pub fn calm(&self) {
         *self.shared.faults() = None;
+    }
+
+    /// From now on nobody is let in but with these.
+    pub fn admit(&self, sessions: &Sessions) {
+        *self.shared.sessions() = Some(sessions.clone());
     }
 
     /// The requests so far, oldest first.

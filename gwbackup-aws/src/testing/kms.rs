@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::http::Server;
+use super::sessions::{Refused, Sessions};
 
 /// The state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,7 @@ struct Shared {
     sealed: BTreeMap<Vec<u8>, Sealed>,
     calls: Vec<(String, Value)>,
     refusals: Vec<(u16, &'static str)>,
+    sessions: Option<Sessions>,
 }
 
 /// One region of one account, `eu-central-1` of `123456789012`, served until it is dropped. Needs a
@@ -96,6 +98,11 @@ impl KmsDouble {
         lock(&self.shared).refusals.extend(refusals);
     }
 
+    /// From now on nobody is let in but with these.
+    pub fn admit(&self, sessions: &Sessions) {
+        lock(&self.shared).sessions = Some(sessions.clone());
+    }
+
     /// The calls so far, oldest first: the operation, and its encryption context.
     pub fn calls(&self) -> Vec<(String, Value)> {
         lock(&self.shared).calls.clone()
@@ -124,6 +131,11 @@ fn performed(
     head: &Parts,
     body: &Bytes,
 ) -> Result<Value, (u16, &'static str)> {
+    match shared.sessions.as_ref().and_then(|sessions| sessions.refuses(head)) {
+        Some(Refused::Expired) => return Err((400, "ExpiredTokenException")),
+        Some(Refused::Stranger) => return Err((400, "UnrecognizedClientException")),
+        None => {}
+    }
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let signed = header("authorization").unwrap_or_default();
     let scope = format!("/{}/kms/aws4_request", KmsDouble::REGION);

@@ -17,6 +17,7 @@ use gwbackup_core::Result;
 use gwbackup_core::clock::{Clock, SystemClock};
 
 use super::http::Server;
+use super::sessions::Sessions;
 use bucket::Bucket;
 
 /// What goes wrong with a request.
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     bucket: Mutex<Bucket>,
     rule: Mutex<Option<Rule>>,
     calls: Mutex<Vec<String>>,
+    sessions: Mutex<Option<Sessions>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,6 +95,7 @@ impl S3DoubleBuilder {
             bucket: Mutex::new(self.bucket),
             rule: Mutex::default(),
             calls: Mutex::default(),
+            sessions: Mutex::default(),
         });
         let own = Arc::clone(&shared);
         let server = Server::start(0, move |head, body| request::answer(&own, head, body)).await?;
@@ -149,6 +152,11 @@ impl S3Double {
     /// Asks `rule` before every request, by method and path with query, what goes wrong with it.
     pub fn faults(&self, rule: impl FnMut(&str, &str) -> Option<S3Fault> + Send + 'static) {
         *lock(&self.shared.rule) = Some(Box::new(rule));
+    }
+
+    /// From now on nobody is let in but with these.
+    pub fn admit(&self, sessions: &Sessions) {
+        *lock(&self.shared.sessions) = Some(sessions.clone());
     }
 
     /// The requests so far, oldest first, as `METHOD PATH?QUERY`.

@@ -13,6 +13,7 @@ use super::entities::{self, Request};
 use super::faults::{Asked, Fault, Rule};
 use super::http::Answer;
 use super::quota::Quotas;
+use super::sessions::{Refused, Sessions};
 use super::state::{Refusal, State};
 
 /// A request that was made, without its body.
@@ -58,6 +59,7 @@ pub(super) struct Shared {
     log: Mutex<Vec<Call>>,
     writes: Mutex<u64>,
     quotas: Mutex<Option<Quotas>>,
+    sessions: Mutex<Option<Sessions>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -78,6 +80,7 @@ impl Shared {
             log: Mutex::default(),
             writes: Mutex::new(0),
             quotas: Mutex::new(quotas.then(Quotas::default)),
+            sessions: Mutex::default(),
         }
     }
 
@@ -87,6 +90,10 @@ impl Shared {
 
     pub(super) fn faults(&self) -> MutexGuard<'_, Option<Rule>> {
         lock(&self.faults)
+    }
+
+    pub(super) fn sessions(&self) -> MutexGuard<'_, Option<Sessions>> {
+        lock(&self.sessions)
     }
 
     pub(super) fn log(&self) -> MutexGuard<'_, Vec<Call>> {
@@ -106,10 +113,27 @@ pub(super) fn answer(shared: &Shared, head: &Parts, body: &Bytes) -> Answer {
         let found = state.operations.iter().find(|op| op.answers(&method, &segments));
         found.map(|op| op.name.clone()).unwrap_or_default()
     };
-    let reply = answered(shared, &method, &path, &operation, signed, body);
+    let refused = shared.sessions().as_ref().and_then(|sessions| sessions.refuses(head));
+    let reply = match refused {
+        Some(refused) => Some(not_let_in(refused, &path)),
+        None => answered(shared, &method, &path, &operation, signed, body),
+    };
     let status = reply.as_ref().map(|reply| reply.status);
     shared.log().push(Call { operation, method, path, status });
     reply.map(response)
+}
+
+fn not_let_in(refused: Refused, path: &str) -> Reply {
+    let code = match refused {
+        Refused::Expired => "ExpiredTokenException",
+        Refused::Stranger => "UnrecognizedClientException",
+    };
+    if path == "/" {
+        let code = code.trim_end_matches("Exception");
+        let body = format!("<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>");
+        return Reply { status: 403, code: "", body: body.into_bytes() };
+    }
+    Refusal { status: 403, code, message: "said by the double".to_owned() }.into()
 }
 
 fn answered(

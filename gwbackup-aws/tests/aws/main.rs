@@ -4,6 +4,7 @@
 
 mod bench;
 mod conformance;
+mod expiry;
 mod rich;
 mod source;
 mod still;

@@ -17,6 +17,7 @@ use url::form_urlencoded;
 use super::bucket::Bucket;
 use super::{S3Double, S3Fault, Shared, lock, uploads};
 use crate::testing::http::Answer;
+use crate::testing::sessions::Refused;
 
 /// Keys of one page: fewer than S3 gives, which the contract allows.
 const PAGE: usize = 300;
@@ -149,7 +150,10 @@ pub(super) fn answer(shared: &Shared, head: &Parts, body: &Bytes) -> Answer {
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     lock(&shared.calls).push(format!("{} {path}", head.method));
     let fault = lock(&shared.rule).as_mut().and_then(|rule| rule(head.method.as_str(), path));
+    let refused = lock(&shared.sessions).as_ref().and_then(|sessions| sessions.refuses(head));
     let reply = match fault {
+        _ if refused == Some(Refused::Expired) => Reply::error(400, "ExpiredToken"),
+        _ if refused.is_some() => Reply::error(403, "InvalidAccessKeyId"),
         Some(S3Fault::Error(status, code)) => Reply::error(status, code),
         _ => performed(shared, head, body).unwrap_or_else(|refusal| refusal),
     };
