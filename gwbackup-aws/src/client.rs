@@ -120,24 +120,40 @@ impl Client {
         Ok(answer)
     }
 
-    /// The account that the credentials belong to.
-    pub(crate) async fn account(&self, cx: &Context) -> Result<String> {
+    /// Whom the credentials belong to.
+    pub(crate) async fn caller(&self, cx: &Context) -> Result<Caller> {
+        let url = self.0.config.sts.clone();
+        let body = "Action=GetCallerIdentity&Version=2011-06-15".to_owned();
+        let answer = self.form(cx, "sts", url, body).await?.success()?;
+        match (element(&answer, "Account"), element(&answer, "Arn")) {
+            ("", _) => Err(Error::invalid("the identity service names no account")),
+            (account, arn) => Ok(Caller { account: account.to_owned(), arn: arn.to_owned() }),
+        }
+    }
+
+    /// Asks the service that keeps identities.
+    pub(crate) async fn identities(&self, cx: &Context, form: String) -> Result<Answer> {
+        self.form(cx, "iam", self.0.config.iam.clone(), form).await
+    }
+
+    /// A call that only asks, again and again while the fault may pass.
+    async fn form(
+        &self,
+        cx: &Context,
+        service: &'static str,
+        url: Url,
+        form: String,
+    ) -> Result<Answer> {
         let mut pauses = Pauses::new();
-        let answer = loop {
-            let body = "Action=GetCallerIdentity&Version=2011-06-15".to_owned();
-            let url = self.0.config.sts.clone();
-            let answer = self.exchange(cx, "sts", Method::POST, url, Some(body)).await;
-            match answer.and_then(Answer::settled) {
-                Ok(answer) => break answer.success()?,
-                Err(error) => {
-                    let pause = pauses.after(&error).ok_or(error)?;
-                    rest(cx, pause).await?;
-                }
-            }
-        };
-        match element(&answer, "Account") {
-            "" => Err(Error::invalid("the identity service names no account")),
-            account => Ok(account.to_owned()),
+        loop {
+            let asked = self.exchange(cx, service, Method::POST, url.clone(), Some(form.clone()));
+            let answer = tokio::select! {
+                answer = asked => answer.and_then(Answer::settled),
+                () = cx.cancellation().cancelled() => Err(cancelled(cx)),
+            };
+            let Err(error) = answer else { return answer };
+            let Some(pause) = pauses.after(&error) else { return Err(error) };
+            rest(cx, pause).await?;
         }
     }
 
@@ -178,8 +194,10 @@ impl Client {
         url: Url,
         body: Option<String>,
     ) -> Result<Answer> {
-        let kind =
-            if service == "sts" { "application/x-www-form-urlencoded" } else { "application/json" };
+        let kind = match service {
+            "apigateway" => "application/json",
+            _ => "application/x-www-form-urlencoded",
+        };
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if body.is_some() {
@@ -190,6 +208,27 @@ impl Client {
         let told = self.0.signed.exchange(cx.now(), &ask).await?;
         let at = shown(&ask.url).to_owned();
         Ok(Answer::new(told, at))
+    }
+}
+
+/// Whom credentials belong to.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) account: String,
+    /// As STS has it: of a session, where a role was taken on.
+    pub(crate) arn: String,
+}
+
+impl Caller {
+    /// The user or the role, whose policies say what is allowed; `None` for whoever has none, such as
+    /// the owner of the account.
+    pub(crate) fn principal(&self) -> Option<String> {
+        let (head, name) = self.arn.split_once(":assumed-role/").unwrap_or((&self.arn, ""));
+        if name.is_empty() {
+            return self.arn.contains(":user/").then(|| self.arn.clone());
+        }
+        let role = name.split('/').next().unwrap_or_default();
+        Some(format!("{}:role/{role}", head.replace(":sts:", ":iam:")))
     }
 }
 
@@ -206,3 +245,21 @@ pub(crate) struct Page {
 
 /// The whole of an answer, for those who know what to make of it.
 pub(crate) type Body = Bytes;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_belong_to_the_role_behind_a_session() {
+        let principal = |arn: &str| {
+            let caller = Caller { account: "1".to_owned(), arn: arn.to_owned() };
+            caller.principal().unwrap_or_default()
+        };
+        let session = "arn:aws-cn:sts::123456789012:assumed-role/backup/i-0abc";
+        assert_eq!(principal(session), "arn:aws-cn:iam::123456789012:role/backup");
+        let user = "arn:aws:iam::123456789012:user/ops/ada";
+        assert_eq!(principal(user), user);
+        assert_eq!(principal("arn:aws:iam::123456789012:root"), "");
+    }
+}

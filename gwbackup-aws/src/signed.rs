@@ -18,6 +18,7 @@ use reqwest::{Method, StatusCode, redirect};
 use serde::Deserialize;
 use url::Url;
 
+use crate::config::identities;
 use crate::credentials::{Keeper, expired, has_ended};
 
 /// Until a connection stands.
@@ -115,9 +116,11 @@ impl Signed {
             settings.percent_encoding_mode = PercentEncodingMode::Single;
             settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         }
+        // The one service with one home for all regions.
+        let region = if ask.service == "iam" { identities(&self.region).1 } else { &*self.region };
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
-            .region(&self.region)
+            .region(region)
             .name(ask.service)
             .time(SystemTime::from(now))
             .settings(settings)

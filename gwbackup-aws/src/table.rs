@@ -42,6 +42,8 @@ pub(crate) struct Row {
     pub(crate) called: &'static str,
     /// What of it stands for another thing, and how.
     pub(crate) outside: &'static [(&'static str, &'static str)],
+    /// What its rights are named after (`CreateNOUN`), where they are not named after verbs.
+    pub(crate) noun: &'static str,
 }
 
 /// How a thing is made.
@@ -117,6 +119,7 @@ const fn row(kind: &'static str, parent: &'static str, rank: u16, list: &'static
         born: &[],
         called: "",
         outside: &[],
+        noun: "",
     }
 }
 

@@ -28,10 +28,12 @@ mod entities;
 mod export;
 mod faults;
 mod http;
+mod iam;
 mod import;
 mod kms;
 mod model;
 mod patch;
+mod principal;
 mod quota;
 mod s3;
 mod server;
@@ -46,6 +48,7 @@ use gwbackup_core::clock::{Clock, SystemClock};
 use serde_json::Value;
 
 pub use faults::{Asked, Fault};
+pub use iam::Need;
 pub use kms::{KmsDouble, KmsState};
 pub use s3::{S3Double, S3DoubleBuilder, S3Fault};
 pub use server::Call;
@@ -178,7 +181,18 @@ impl AwsDouble {
 
     /// From now on nobody is let in but with these.
     pub fn admit(&self, sessions: &Sessions) {
-        *self.shared.sessions() = Some(sessions.clone());
+        self.shared.gate.admit(sessions);
+    }
+
+    /// From now on `guard` decides which rights there are: a request that needs another one is
+    /// denied. Replaces the guard before.
+    pub fn guard(&self, guard: impl Fn(&Need) -> bool + Send + 'static) {
+        self.shared.gate.guard(guard);
+    }
+
+    /// The rights that the requests so far have needed, oldest first.
+    pub fn needs(&self) -> Vec<Need> {
+        self.shared.gate.needs()
     }
 
     /// The requests so far, oldest first.
@@ -186,8 +200,9 @@ impl AwsDouble {
         self.shared.log().clone()
     }
 
-    /// Forgets the requests so far.
+    /// Forgets the requests so far, and what they needed.
     pub fn forget_calls(&self) {
         self.shared.log().clear();
+        self.shared.gate.forget();
     }
 }

@@ -141,6 +141,7 @@ pub(super) const ROWS: &[Row] = &[
         paging: Paging::Token,
         members: &[("/routingRuleId", Own), ("/routingRuleArn", Own)],
         refs: &[needs("/actions/*/invokeApi/apiId", &["api", "rest_api"])],
+        noun: "RoutingRule",
         ..second("routing_rule", "domain_name", 73, "routingrules")
     },
 ];

@@ -7,6 +7,7 @@
 
 mod bucket;
 mod request;
+mod rights;
 mod uploads;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use gwbackup_core::Result;
 use gwbackup_core::clock::{Clock, SystemClock};
 
 use super::http::Server;
+use super::iam::{Gate, Need};
 use super::sessions::Sessions;
 use bucket::Bucket;
 
@@ -37,7 +39,7 @@ pub(super) struct Shared {
     bucket: Mutex<Bucket>,
     rule: Mutex<Option<Rule>>,
     calls: Mutex<Vec<String>>,
-    sessions: Mutex<Option<Sessions>>,
+    gate: Gate,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -95,7 +97,7 @@ impl S3DoubleBuilder {
             bucket: Mutex::new(self.bucket),
             rule: Mutex::default(),
             calls: Mutex::default(),
-            sessions: Mutex::default(),
+            gate: Gate::default(),
         });
         let own = Arc::clone(&shared);
         let server = Server::start(0, move |head, body| request::answer(&own, head, body)).await?;
@@ -156,7 +158,18 @@ impl S3Double {
 
     /// From now on nobody is let in but with these.
     pub fn admit(&self, sessions: &Sessions) {
-        *lock(&self.shared.sessions) = Some(sessions.clone());
+        self.shared.gate.admit(sessions);
+    }
+
+    /// From now on `guard` decides which rights there are: a request that needs another one is
+    /// denied. Replaces the guard before.
+    pub fn guard(&self, guard: impl Fn(&Need) -> bool + Send + 'static) {
+        self.shared.gate.guard(guard);
+    }
+
+    /// The rights that the requests so far have needed, oldest first.
+    pub fn needs(&self) -> Vec<Need> {
+        self.shared.gate.needs()
     }
 
     /// The requests so far, oldest first, as `METHOD PATH?QUERY`.

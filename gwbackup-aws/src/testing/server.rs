@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use super::entities::{self, Request};
 use super::faults::{Asked, Fault, Rule};
 use super::http::Answer;
+use super::iam::{self, Gate};
+use super::principal;
 use super::quota::Quotas;
-use super::sessions::{Refused, Sessions};
+use super::sessions::Refused;
 use super::state::{Refusal, State};
 
 /// A request that was made, without its body.
@@ -59,7 +61,7 @@ pub(super) struct Shared {
     log: Mutex<Vec<Call>>,
     writes: Mutex<u64>,
     quotas: Mutex<Option<Quotas>>,
-    sessions: Mutex<Option<Sessions>>,
+    pub(super) gate: Gate,
 }
 
 impl std::fmt::Debug for Shared {
@@ -80,7 +82,7 @@ impl Shared {
             log: Mutex::default(),
             writes: Mutex::new(0),
             quotas: Mutex::new(quotas.then(Quotas::default)),
-            sessions: Mutex::default(),
+            gate: Gate::default(),
         }
     }
 
@@ -90,10 +92,6 @@ impl Shared {
 
     pub(super) fn faults(&self) -> MutexGuard<'_, Option<Rule>> {
         lock(&self.faults)
-    }
-
-    pub(super) fn sessions(&self) -> MutexGuard<'_, Option<Sessions>> {
-        lock(&self.sessions)
     }
 
     pub(super) fn log(&self) -> MutexGuard<'_, Vec<Call>> {
@@ -113,8 +111,7 @@ pub(super) fn answer(shared: &Shared, head: &Parts, body: &Bytes) -> Answer {
         let found = state.operations.iter().find(|op| op.answers(&method, &segments));
         found.map(|op| op.name.clone()).unwrap_or_default()
     };
-    let refused = shared.sessions().as_ref().and_then(|sessions| sessions.refuses(head));
-    let reply = match refused {
+    let reply = match shared.gate.refuses(head) {
         Some(refused) => Some(not_let_in(refused, &path)),
         None => answered(shared, &method, &path, &operation, signed, body),
     };
@@ -162,8 +159,10 @@ fn answered(
         Some(Fault::LoseAnswer) | None => {}
     }
     let mut state = shared.state();
-    let scope = format!("/{}/", state.region);
-    if !(signed.starts_with("AWS4-HMAC-SHA256 Credential=") && signed.contains(&scope)) {
+    // Identities have one home for all regions.
+    let own = [format!("/{}/", state.region), "/us-east-1/iam/".to_owned()];
+    let is_own = own.iter().any(|scope| signed.contains(scope));
+    if !(signed.starts_with("AWS4-HMAC-SHA256 Credential=") && is_own) {
         let message = "Missing Authentication Token".to_owned();
         return Some(
             Refusal { status: 403, code: "MissingAuthenticationTokenException", message }.into(),
@@ -177,6 +176,26 @@ fn answered(
         let message = "Too Many Requests".to_owned();
         return Some(Refusal { status: 429, code: "TooManyRequestsException", message }.into());
     }
+    if plain == "/" && !body.is_empty() {
+        let reply = principal::answer(&state, &shared.gate, body);
+        return fault.is_none().then_some(reply);
+    }
+    let asked = iam::Asked {
+        region: &state.region,
+        account: &state.account,
+        operation,
+        method,
+        path: plain,
+        body,
+        there: state.objects.get(plain.trim_matches('/')),
+    };
+    if let Some(lacking) = shared.gate.lacks(iam::needs(&asked)) {
+        let message = format!(
+            "User is not authorized to perform: {} on resource: {}",
+            lacking.action, lacking.resource
+        );
+        return Some(Refusal { status: 403, code: "AccessDeniedException", message }.into());
+    }
     let reply = perform(&mut state, method, path, body);
     (fault.is_none()).then_some(reply)
 }
@@ -184,14 +203,6 @@ fn answered(
 /// A request without a network.
 pub(super) fn perform(state: &mut State, method: &str, path: &str, body: &[u8]) -> Reply {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    if path == "/" {
-        let account = &state.account;
-        let body = format!(
-            "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>{account}</Account>\
-             </GetCallerIdentityResult></GetCallerIdentityResponse>"
-        );
-        return Reply { status: 200, code: "", body: body.into_bytes() };
-    }
     let request = Request::new(method, path, query, body);
     entities::handle(state, &request).unwrap_or_else(Reply::from)
 }

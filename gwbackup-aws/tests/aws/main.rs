@@ -5,7 +5,11 @@
 mod bench;
 mod conformance;
 mod expiry;
+mod iam;
+mod policy;
+mod preflight;
 mod rich;
 mod source;
 mod still;
+mod storage;
 mod whole;

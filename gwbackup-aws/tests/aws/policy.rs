@@ -1,0 +1,210 @@
+//! Every policy allows what the calls of its role need, and nothing else.
+
+use std::collections::BTreeMap;
+
+use gwbackup_aws::testing::AwsDouble;
+use gwbackup_aws::{Policy, Region};
+use gwbackup_core::model::{Kind, Scope};
+use gwbackup_core::restore::{ApplyOptions, RunStatus};
+use serde_json::{Value, json};
+use url::form_urlencoded;
+
+use crate::bench::{Bench, ask, aws, make};
+use crate::iam::{assert_exact, grants};
+use crate::rich;
+
+fn region() -> Region {
+    Region::new(rich::HOME.0, rich::HOME.1).unwrap()
+}
+
+const CERTIFICATE: &str = "arn:aws:acm:eu-central-1:123456789012:certificate/1";
+
+/// A domain that wants certificates of who calls it.
+fn domain(double: &AwsDouble, name: &str) {
+    let truststore = json!({ "truststoreUri": "s3://trust/store.pem", "truststoreVersion": "1" });
+    let domain = json!({ "domainName": name, "regionalCertificateArn": CERTIFICATE,
+        "endpointConfiguration": { "types": ["REGIONAL"] }, "mutualTlsAuthentication": truststore,
+        "routingMode": "ROUTING_RULE_THEN_API_MAPPING" });
+    ask(double, "POST", "/domainnames", domain);
+}
+
+const RULES: &str = "/v2/domainnames/mtls.example.com/routingrules";
+
+fn rule(double: &AwsDouble, api: &str, priority: u32) {
+    let actions = json!([{ "invokeApi": { "apiId": api, "stage": "$default" } }]);
+    let conditions = json!([{ "matchBasePaths": { "anyOf": [format!("p{priority}")] } }]);
+    let rule = json!({ "actions": actions, "conditions": conditions, "priority": priority });
+    ask(double, "POST", RULES, rule);
+}
+
+/// The rich account, and what it lacks: rules of a domain, a domain that wants certificates, tags of
+/// the second version, a policy that names no API.
+pub(crate) fn fill(bench: &Bench, double: &AwsDouble) {
+    rich::fill(bench, double);
+    domain(double, "mtls.example.com");
+    let tags = json!({ "team": "a" });
+    let new = json!({ "name": "ruled", "protocolType": "HTTP", "tags": tags });
+    let api = make(double, "/v2/apis", new);
+    (1..=3).for_each(|n| rule(double, &api, n));
+    let policy = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow",
+        "Principal": "*", "Action": "execute-api:Invoke", "Resource": "execute-api:/*" }] });
+    let endpoint = json!({ "types": ["REGIONAL"] });
+    let new = json!({ "name": "open", "policy": policy.to_string(),
+        "endpointConfiguration": endpoint });
+    let api = make(double, "/restapis", new);
+    // Few parts are made one by one, and not by an import.
+    let part = |list: &str, body: Value| make(double, &format!("/restapis/{api}/{list}"), body);
+    part("models", json!({ "name": "A", "contentType": "application/json", "schema": "{}" }));
+    part("requestvalidators", json!({ "name": "a" }));
+    part(
+        "authorizers",
+        json!({ "name": "a", "type": "COGNITO_USER_POOLS",
+        "providerARNs": ["arn:aws:cognito-idp:eu-central-1:123456789012:userpool/eu-central-1_a"],
+        "identitySource": "method.request.header.Authorization" }),
+    );
+    let root =
+        ask(double, "GET", &format!("/restapis/{api}"), Value::Null)["rootResourceId"].clone();
+    part(&format!("resources/{}", root.as_str().unwrap()), json!({ "pathPart": "a" }));
+}
+
+/// Every list at the root, with one of its elements.
+fn firsts(double: &AwsDouble) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for at in double.state().into_keys() {
+        let (list, id) = at.rsplit_once('/').unwrap_or((&at, ""));
+        if !list.trim_start_matches("v2/").contains('/') {
+            found.entry(list.to_owned()).or_insert_with(|| id.to_owned());
+        }
+    }
+    found
+}
+
+/// Something of every kind is not as it was: changed, gone, or new.
+fn disturb(double: &AwsDouble) {
+    let first = firsts(double);
+    let patch = |at: &str, path: &str, value: &str| {
+        let operations = json!([{ "op": "replace", "path": path, "value": value }]);
+        ask(double, "PATCH", at, json!({ "patchOperations": operations }));
+    };
+    for list in ["apikeys", "clientcertificates", "vpclinks", "usageplans"] {
+        let at = format!("/{list}/{}", first[list]);
+        patch(&at, if list == "vpclinks" { "/name" } else { "/description" }, "another");
+    }
+    let mtls = "/domainnames/mtls.example.com";
+    patch(mtls, "/mutualTlsAuthentication/truststoreVersion", "2");
+    patch("/account", "/cloudwatchRoleArn", "arn:aws:iam::123456789012:role/other");
+    let two = &first["v2/apis"];
+    let rules: Vec<Value> =
+        ask(double, "GET", RULES, Value::Null)["routingRules"].as_array().unwrap().clone();
+    let id = |n: usize| rules[n]["routingRuleId"].as_str().unwrap();
+    ask(double, "DELETE", &format!("{RULES}/{}", id(0)), Value::Null);
+    let mut other = rules[1].clone();
+    other["conditions"] = json!([{ "matchBasePaths": { "anyOf": ["other"] } }]);
+    ask(double, "PUT", &format!("{RULES}/{}", id(1)), other);
+    rule(double, two, 9);
+    let state = double.state();
+    let tagged = state.iter().find(|(_, value)| value["name"] == "ruled").unwrap().0;
+    let arn = format!("arn:aws:apigateway:eu-central-1::/{}", tagged.trim_start_matches("v2/"));
+    let arn: String = form_urlencoded::byte_serialize(arn.as_bytes()).collect();
+    ask(double, "POST", &format!("/v2/tags/{arn}"), json!({ "tags": { "team": "b", "x": "1" } }));
+    // What is new.
+    make(double, "/apikeys", json!({ "name": "new" }));
+    make(double, "/clientcertificates", json!({ "description": "new" }));
+    make(double, "/usageplans", json!({ "name": "new" }));
+    make(double, "/restapis", json!({ "name": "new" }));
+    make(double, "/v2/apis", json!({ "name": "new", "protocolType": "HTTP" }));
+    make(double, "/vpclinks", json!({ "name": "new", "targetArns": ["arn:aws:x:1"] }));
+    domain(double, "new.example.com");
+}
+
+fn roles() -> Vec<String> {
+    let names = ["logs", "invoke"];
+    names.map(|name| format!("arn:aws:iam::123456789012:role/{name}")).to_vec()
+}
+
+#[tokio::test]
+async fn a_backup_needs_what_its_policy_allows() {
+    let bench = Bench::new().await;
+    let double = bench.account().await;
+    fill(&bench, &double);
+    bench.backup(&double).await;
+    let policy = Policy::backup(&region(), &Scope::everything());
+    assert_exact(&policy, &double.needs());
+}
+
+#[tokio::test]
+async fn a_restore_needs_what_its_policy_allows() {
+    let bench = Bench::new().await;
+    let double = bench.account().await;
+    fill(&bench, &double);
+    let backup = bench.backup(&double).await;
+    double.clear();
+    double.forget_calls();
+    bench.succeed(bench.restore(&backup, aws(&double))).await;
+    // Now it is all there, and is put right where it is.
+    disturb(&double);
+    bench.succeed(bench.restore(&backup, aws(&double)).prune(100)).await;
+    assert_exact(&Policy::restore(&region(), roles()), &double.needs());
+}
+
+#[test]
+fn keys_are_left_out_with_their_kinds() {
+    let kinds = ["rest_api", "rest_stage"].map(Kind::known).to_vec();
+    let policy = Policy::backup(&region(), &Scope { kinds, under: Vec::new() });
+    let found: Vec<String> = grants(&policy).into_iter().map(|grant| grant.resource).collect();
+    let wanted = ["/restapis", "/restapis/*/stages"];
+    assert_eq!(found, wanted.map(|path| format!("arn:aws:apigateway:eu-central-1::{path}")));
+}
+
+#[tokio::test]
+async fn a_policy_for_a_plan_allows_it_and_little_else() {
+    let bench = Bench::new().await;
+    let double = bench.account().await;
+    fill(&bench, &double);
+    let backup = bench.backup(&double).await;
+    let first = firsts(&double);
+    let (key, mtls) = (&first["apikeys"], "/domainnames/mtls.example.com");
+    for (at, path) in [
+        (format!("/apikeys/{key}"), "/description"),
+        (mtls.to_owned(), "/mutualTlsAuthentication/truststoreVersion"),
+    ] {
+        let operations = json!([{ "op": "replace", "path": path, "value": "2" }]);
+        ask(&double, "PATCH", &at, json!({ "patchOperations": operations }));
+    }
+    let prepared = bench.plan(bench.restore(&backup, aws(&double))).await;
+    let policy = Policy::restore_of(&region(), prepared.plan());
+    let granted = grants(&policy);
+    double.guard(move |need| granted.iter().any(|grant| grant.allows(need)));
+    let options = ApplyOptions { accept_loss: true, ..ApplyOptions::default() };
+    let outcome = prepared.apply(&bench.cx, &options).await.unwrap();
+    assert_eq!(outcome.report.status, RunStatus::Success, "{:#?}", outcome.report.failures);
+    let mut writes: Vec<String> = grants(&policy)
+        .into_iter()
+        .filter(|grant| !grant.action.ends_with(":GET") && !grant.action.contains(":List"))
+        .map(|grant| {
+            let path = grant.resource.rsplit("::").next().unwrap().to_owned();
+            format!("{} {path}", grant.action.trim_start_matches("apigateway:"))
+        })
+        .collect();
+    writes.sort();
+    let domain = "/domainnames/mtls.example.com";
+    let key = &format!("/apikeys/{key}");
+    let tags = "/tags/*";
+    let mut wanted: Vec<String> = [
+        ("AddCertificateToDomain", "/domainnames"),
+        ("AddCertificateToDomain", domain),
+        ("DELETE", key),
+        ("DELETE", domain),
+        ("DELETE", tags),
+        ("PATCH", key),
+        ("PATCH", domain),
+        ("POST", "/apikeys"),
+        ("POST", "/domainnames"),
+        ("PUT", tags),
+        ("RemoveCertificateFromDomain", domain),
+    ]
+    .map(|(action, path)| format!("{action} {path}"))
+    .to_vec();
+    wanted.sort();
+    assert_eq!(writes, wanted, "no API, no role");
+}
