@@ -122,13 +122,15 @@ impl Answer {
                 | "InvalidClientTokenId"
                 | "InvalidSignatureException"
                 | "SignatureDoesNotMatch"
-                | "IncompleteSignature"
-                | "MissingAuthenticationToken"
-                | "MissingAuthenticationTokenException",
+                | "IncompleteSignature",
             ) => Error::new(
                 ErrorKind::Unauthenticated,
                 text("the service does not accept the credentials"),
             ),
+            // Every call is signed: so it says that it knows no such path.
+            (403, "MissingAuthenticationToken" | "MissingAuthenticationTokenException") => {
+                Error::new(ErrorKind::NotFound, "this endpoint knows no such path (403)")
+            }
             (403, _) => Error::new(ErrorKind::Denied, text("the service denies it (403)")),
             (404, _) => Error::new(ErrorKind::NotFound, text("the service does not have it (404)")),
             (409, _) if busy => {

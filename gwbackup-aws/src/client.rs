@@ -87,16 +87,7 @@ impl Client {
 
     /// Reads, again and again while the fault may pass. Cancel safe.
     pub(crate) async fn get(&self, cx: &Context, call: Call<'_>) -> Result<Answer> {
-        let mut pauses = Pauses::new();
-        loop {
-            let answer = tokio::select! {
-                answer = self.send(cx, call.clone()) => answer.and_then(Answer::settled),
-                () = cx.cancellation().cancelled() => Err(cancelled(cx)),
-            };
-            let Err(error) = answer else { return answer };
-            let Some(pause) = pauses.after(&error) else { return Err(error) };
-            rest(cx, pause).await?;
-        }
+        again(cx, || self.send(cx, call.clone())).await
     }
 
     /// Calls once. `Err` leaves open whether it did anything.
@@ -122,39 +113,50 @@ impl Client {
 
     /// Whom the credentials belong to.
     pub(crate) async fn caller(&self, cx: &Context) -> Result<Caller> {
-        let url = self.0.config.sts.clone();
         let body = "Action=GetCallerIdentity&Version=2011-06-15".to_owned();
-        let answer = self.form(cx, "sts", url, body).await?.success()?;
+        let answer = self.form(cx, "sts", &self.0.config.sts, body).await?.success()?;
         match (element(&answer, "Account"), element(&answer, "Arn")) {
             ("", _) => Err(Error::invalid("the identity service names no account")),
             (account, arn) => Ok(Caller { account: account.to_owned(), arn: arn.to_owned() }),
         }
     }
 
-    /// Asks the service that keeps identities.
+    /// Asks the service that keeps identities, again and again while the fault may pass.
     pub(crate) async fn identities(&self, cx: &Context, form: String) -> Result<Answer> {
-        self.form(cx, "iam", self.0.config.iam.clone(), form).await
+        self.form(cx, "iam", &self.0.config.iam, form).await
     }
 
-    /// A call that only asks, again and again while the fault may pass.
     async fn form(
         &self,
         cx: &Context,
         service: &'static str,
-        url: Url,
+        url: &Url,
         form: String,
     ) -> Result<Answer> {
-        let mut pauses = Pauses::new();
-        loop {
-            let asked = self.exchange(cx, service, Method::POST, url.clone(), Some(form.clone()));
-            let answer = tokio::select! {
-                answer = asked => answer.and_then(Answer::settled),
-                () = cx.cancellation().cancelled() => Err(cancelled(cx)),
-            };
-            let Err(error) = answer else { return answer };
-            let Some(pause) = pauses.after(&error) else { return Err(error) };
-            rest(cx, pause).await?;
+        let ask = || self.exchange(cx, service, Method::POST, url.clone(), Some(form.clone()));
+        again(cx, ask).await
+    }
+
+    /// Asks the function service, again and again while the fault may pass; every call to it may be
+    /// repeated.
+    pub(crate) async fn lambda(
+        &self,
+        cx: &Context,
+        method: Method,
+        path: &[&str],
+        query: Option<(&str, &str)>,
+        body: Option<String>,
+    ) -> Result<Answer> {
+        let mut url = self.0.config.lambda.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("2015-03-31").push("functions").extend(path);
         }
+        url.query_pairs_mut().extend_pairs(query);
+        if query.is_none() {
+            url.set_query(None);
+        }
+        let ask = || self.exchange(cx, "lambda", method.clone(), url.clone(), body.clone());
+        again(cx, ask).await
     }
 
     /// Every element of a list, as it was sent.
@@ -195,8 +197,8 @@ impl Client {
         body: Option<String>,
     ) -> Result<Answer> {
         let kind = match service {
-            "apigateway" => "application/json",
-            _ => "application/x-www-form-urlencoded",
+            "sts" | "iam" => "application/x-www-form-urlencoded",
+            _ => "application/json",
         };
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -229,6 +231,23 @@ impl Caller {
         }
         let role = name.split('/').next().unwrap_or_default();
         Some(format!("{}:role/{role}", head.replace(":sts:", ":iam:")))
+    }
+}
+
+/// Asks until the answer is one that asking again would not change. Cancel safe.
+async fn again<F>(cx: &Context, ask: impl Fn() -> F) -> Result<Answer>
+where
+    F: Future<Output = Result<Answer>>,
+{
+    let mut pauses = Pauses::new();
+    loop {
+        let answer = tokio::select! {
+            answer = ask() => answer.and_then(Answer::settled),
+            () = cx.cancellation().cancelled() => Err(cancelled(cx)),
+        };
+        let Err(error) = answer else { return answer };
+        let Some(pause) = pauses.after(&error) else { return Err(error) };
+        rest(cx, pause).await?;
     }
 }
 

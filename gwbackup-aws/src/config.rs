@@ -84,6 +84,7 @@ pub struct Config {
     pub(crate) endpoint: Url,
     pub(crate) sts: Url,
     pub(crate) iam: Url,
+    pub(crate) lambda: Url,
     pub(crate) credentials: SharedCredentialsProvider,
     pub(crate) budget: u8,
     pub(crate) calls: u16,
@@ -106,6 +107,7 @@ impl Config {
             endpoint: at("apigateway")?,
             sts: at("sts")?,
             iam,
+            lambda: at("lambda")?,
             credentials,
             budget: BUDGET,
             calls: CALLS,
@@ -119,11 +121,12 @@ impl Config {
         SharedCredentialsProvider::new(credentials)
     }
 
-    /// The same, at another endpoint, which answers for identities too (an emulator).
+    /// The same, at another endpoint, which answers for identities and functions, too (an emulator).
     #[must_use]
     pub fn with_endpoint(mut self, endpoint: Url) -> Self {
         self.sts = endpoint.clone();
         self.iam = endpoint.clone();
+        self.lambda = endpoint.clone();
         self.endpoint = endpoint;
         self
     }

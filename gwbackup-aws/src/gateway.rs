@@ -53,11 +53,16 @@ impl Aws {
         Ok(self.0.caller.get_or_init(|| found).clone())
     }
 
+    /// The part of the world that the region belongs to, as ARNs name it.
+    pub(crate) fn partition(&self) -> &'static str {
+        partition(&self.config().region)
+    }
+
     /// The name by which permissions and tags know what lies at an address.
     pub(crate) fn arn(&self, address: &[String]) -> String {
-        let region = &self.config().region;
+        let (region, partition) = (&self.config().region, self.partition());
         let path = address.iter().filter(|part| *part != "v2");
         let path: Vec<&str> = path.map(String::as_str).collect();
-        format!("arn:{}:apigateway:{region}::/{}", partition(region), path.join("/"))
+        format!("arn:{partition}:apigateway:{region}::/{}", path.join("/"))
     }
 }

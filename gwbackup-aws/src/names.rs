@@ -66,11 +66,11 @@ fn walk(value: &Value, at: &mut String, row: &Row, found: &mut Vec<Reference>) {
 }
 
 fn in_text(text: &str, at: &str, row: &Row, found: &mut Vec<Reference>) {
-    // What only the service sets is never written.
+    // What only the service sets is never written, and what the table says is not said twice.
     let is_own = |(own, is): &(&str, crate::table::Is)| {
         matches!(is, crate::table::Is::Own) && at.starts_with(own)
     };
-    if row.members.iter().any(is_own) {
+    if row.members.iter().any(is_own) || row.refs.iter().any(|own| fits(own.at, at)) {
         return;
     }
     if at.ends_with("/connectionId") && !text.contains("${") {
@@ -95,8 +95,8 @@ fn in_text(text: &str, at: &str, row: &Row, found: &mut Vec<Reference>) {
         let to = match what {
             Mention::Region => To::Gateway { handle: HandleName::known("region") },
             Mention::Account => To::Gateway { handle: HandleName::known("account") },
-            Mention::Api => To::Resource {
-                kinds: vec![Kind::known("rest_api"), Kind::known("api")],
+            Mention::Of(kinds) => To::Resource {
+                kinds: kinds.iter().copied().map(Kind::known).collect(),
                 handle: HandleName::id(),
                 value,
                 within: None,
@@ -108,11 +108,14 @@ fn in_text(text: &str, at: &str, row: &Row, found: &mut Vec<Reference>) {
 }
 
 fn class_of(at: &str, row: &Row) -> Option<&'static str> {
-    let fits = |pattern: &str| match pattern.strip_suffix("/*") {
-        Some(list) => at.strip_prefix(list).is_some_and(|rest| rest.starts_with('/')),
-        None => at == pattern,
-    };
-    row.outside.iter().find(|(pattern, _)| fits(pattern)).map(|(_, class)| *class)
+    row.outside.iter().find(|(pattern, _)| fits(pattern, at)).map(|(_, class)| *class)
+}
+
+/// Whether a pointer is one of a pattern, in which `*` stands for one segment.
+fn fits(pattern: &str, at: &str) -> bool {
+    let mut parts = pattern.split('/');
+    at.split('/').all(|own| parts.next().is_some_and(|part| part == "*" || part == own))
+        && parts.next().is_none()
 }
 
 /// What a piece of text names.
@@ -120,8 +123,15 @@ fn class_of(at: &str, row: &Row) -> Option<&'static str> {
 enum Mention {
     Region,
     Account,
-    Api,
+    /// Something of one of these kinds, by its id.
+    Of(&'static [&'static str]),
 }
+
+const API: Mention = Mention::Of(&["rest_api", "api"]);
+
+/// What stands before an id.
+const MARKERS: &[(&str, Mention)] =
+    &[("/restapis/", API), ("/apis/", API), ("/portalproducts/", Mention::Of(&["portal_product"]))];
 
 /// Pieces of text that name a region, an account or an API, in their order.
 fn mentions(text: &str) -> Vec<(Range<usize>, Mention)> {
@@ -129,13 +139,15 @@ fn mentions(text: &str) -> Vec<(Range<usize>, Mention)> {
     for (start, _) in text.match_indices("arn:aws") {
         in_arn(text, start, &mut found);
     }
-    for (at, marker) in text.match_indices("/restapis/").chain(text.match_indices("/apis/")) {
-        let start = at + marker.len();
-        push(text, start..token(text, start), Mention::Api, &mut found);
+    for (marker, what) in MARKERS {
+        for (at, before) in text.match_indices(marker) {
+            let start = at + before.len();
+            push(text, start..token(text, start), *what, &mut found);
+        }
     }
     for (at, marker) in text.match_indices(".execute-api.") {
         let start = text.get(..at).map_or(at, |before| before.len() - tail(before));
-        push(text, start..at, Mention::Api, &mut found);
+        push(text, start..at, API, &mut found);
         let region = at + marker.len();
         push(text, region..token(text, region), Mention::Region, &mut found);
     }
@@ -161,7 +173,7 @@ fn in_arn(text: &str, start: usize, found: &mut Vec<(Range<usize>, Mention)>) {
         push(text, account.clone(), Mention::Account, found);
     }
     if text.get(service.clone()) == Some("execute-api") {
-        push(text, rest.start..token(text, rest.start), Mention::Api, found);
+        push(text, rest.start..token(text, rest.start), API, found);
     }
 }
 
@@ -194,7 +206,11 @@ mod tests {
     fn names_in_text_are_found_where_they_stand() {
         let found = |text: &str| -> Vec<String> {
             let all = mentions(text).into_iter();
-            all.map(|(range, what)| format!("{what:?} {}", &text[range])).collect()
+            let named = |what| match what {
+                Mention::Of(kinds) => kinds[0].to_owned(),
+                other => format!("{other:?}"),
+            };
+            all.map(|(range, what)| format!("{} {}", named(what), &text[range])).collect()
         };
         assert_eq!(
             found(
@@ -204,16 +220,16 @@ mod tests {
         );
         assert_eq!(
             found(r#"{"Resource":"arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/*/GET"}"#),
-            ["Region eu-west-1", "Account 123456789012", "Api a1b2c3"]
+            ["Region eu-west-1", "Account 123456789012", "rest_api a1b2c3"]
         );
         assert_eq!(found("execute-api:/*"), Vec::<String>::new());
         assert_eq!(
             found("https://a1b2c3.execute-api.eu-west-1.amazonaws.com/prod"),
-            ["Api a1b2c3", "Region eu-west-1"]
+            ["rest_api a1b2c3", "Region eu-west-1"]
         );
         assert_eq!(
             found("https://apigateway.amazonaws.com/restapis/a1b2c3/models/Pet"),
-            ["Api a1b2c3"]
+            ["rest_api a1b2c3"]
         );
         assert_eq!(found("arn:aws:iam::123456789012:role/gw"), ["Account 123456789012"]);
     }

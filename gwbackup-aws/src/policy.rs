@@ -75,7 +75,8 @@ impl Policy {
         &self.statements
     }
 
-    /// Both in one. A managed policy holds 6,144 characters, spaces not counted.
+    /// Both in one. A managed policy holds 6,144 characters, spaces not counted, and what is written
+    /// into a role 10,240: the policy to restore everything is for the latter.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.statements.extend(other.statements);

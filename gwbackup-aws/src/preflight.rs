@@ -16,7 +16,7 @@ use crate::client::Call;
 use crate::gateway::Aws;
 use crate::policy::{Policy, Region, Right};
 use crate::read::{Node, Wanted, list_at};
-use crate::table::{self, Row};
+use crate::table::{self, Row, Told};
 
 /// Asks who it is, then goes through the rights of the role, each by itself.
 pub(crate) async fn run(
@@ -96,11 +96,7 @@ impl Trial<'_> {
             let mut next: Vec<(&'static Row, Vec<String>)> = vec![(row, Vec::new())];
             while let Some((row, above)) = next.pop() {
                 let Some(node) = self.list(row, &above).await? else { continue };
-                // A restore reads roots by themselves.
-                if row.parent.is_empty() && self.right(row, &node.address).is_some() {
-                    let call = Call::get(node.address.iter().map(String::as_str));
-                    self.call(row, &node.address, call).await?;
-                }
+                self.item(row, &node).await?;
                 if row.kind == "rest_stage" && wanted.has_kind("rest_deployment") {
                     self.export(&node).await?;
                 }
@@ -113,9 +109,22 @@ impl Trial<'_> {
     }
 
     /// The number of the right by which something at this path is read.
-    fn right(&self, row: &Row, path: &[String]) -> Option<usize> {
-        let (action, resource) = self.region.reading(row, path);
+    fn right(&self, row: &Row, path: &[String], is_list: bool) -> Option<usize> {
+        let (action, resource) = self.region.reading(row, path, is_list)?;
         self.rights.iter().position(|right| right.covers(&action, &resource))
+    }
+
+    /// Tries one thing by itself, where a run reads it so: roots, and what a list only names.
+    async fn item(&mut self, row: &'static Row, node: &Node) -> Result<()> {
+        let types = node.resource.document.get("/endpointConfiguration/types").unwrap_or_default();
+        // A private domain goes by another right than its list tells.
+        let is_private = row.kind == "domain_name" && types.contains("PRIVATE");
+        let alone = row.parent.is_empty() || row.told == Told::Named;
+        if let Some(mine) = self.right(row, &node.address, false).filter(|_| alone && !is_private) {
+            let call = Call::get(node.address.iter().map(String::as_str));
+            self.call(Some(mine), call).await?;
+        }
+        Ok(())
     }
 
     /// Tries one list, for its first element.
@@ -125,9 +134,10 @@ impl Trial<'_> {
         for (name, value) in row.query {
             call = call.query(name, *value);
         }
-        let Some(text) = self.call(row, &path, call).await? else { return Ok(None) };
+        let mine = self.right(row, &path, true);
+        let Some(text) = self.call(mine, call).await? else { return Ok(None) };
         let Some(first) = text.page()?.items.into_iter().next() else { return Ok(None) };
-        if row.kind == "account" {
+        if row.told == Told::Alone {
             return Ok(None);
         }
         let mut node = crate::read::node(row, None, Document::parse(first.get())?)?;
@@ -144,14 +154,13 @@ impl Trial<'_> {
         let mut path = stage.address.clone();
         path.extend(["exports".to_owned(), "oas30".to_owned()]);
         let call = Call::get(path.iter().map(String::as_str));
-        self.call(row, &path, call).await.map(drop)
+        self.call(self.right(row, &path, true), call).await.map(drop)
     }
 
     /// Calls, and notes what that says of the right. The answer, if it is one.
     async fn call(
         &mut self,
-        row: &Row,
-        path: &[String],
+        mine: Option<usize>,
         call: Call<'_>,
     ) -> Result<Option<crate::answer::Answer>> {
         let answer = self.aws.0.client.get(self.cx, call).await;
@@ -160,7 +169,7 @@ impl Trial<'_> {
             Err(error) if ends(error) => return answer.map(Some),
             Err(error) => Some(Error::new(error.kind(), error.to_string())),
         };
-        let Some(mine) = self.right(row, path) else {
+        let Some(mine) = mine else {
             return Ok(answer.ok().filter(|_| failed.is_none()));
         };
         let refused = matches!(self.said.get(&mine), Some(Said::Denied(_)));

@@ -13,7 +13,8 @@ use gwbackup_core::{Context, Error, Result};
 
 use crate::client::{Call, Paging};
 use crate::gateway::Aws;
-use crate::table::Row;
+use crate::table::{Row, Told};
+use crate::write::portal;
 
 /// What a reader is asked for.
 #[derive(Debug, Clone, Default)]
@@ -60,11 +61,11 @@ pub(crate) struct Tree {
 impl Aws {
     /// Every root of a row.
     pub(crate) async fn roots(&self, cx: &Context, row: &'static Row) -> Result<Vec<Node>> {
-        if row.kind == "account" {
-            return Ok(self.root(cx, row, "account").await?.into_iter().collect());
+        match self.items(cx, row, &[]).await {
+            Ok(items) => items.into_iter().map(|item| node(row, None, item)).collect(),
+            Err(error) if row.young && error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
         }
-        let items = self.items(cx, row, &[]).await?;
-        items.into_iter().map(|item| node(row, None, item)).collect()
     }
 
     /// One root, by what stands in its address; `None` where it is not there.
@@ -74,11 +75,21 @@ impl Aws {
         row: &'static Row,
         id: &str,
     ) -> Result<Option<Node>> {
-        let mut path: Vec<&str> = row.list.split('/').collect();
-        if row.kind != "account" {
-            path.push(id);
+        if row.told == Told::Only {
+            let is_it = |node: &Node| node.address.last().is_some_and(|own| own == id);
+            return Ok(self.roots(cx, row).await?.into_iter().find(is_it));
         }
-        let mut call = Call::get(path);
+        let mut path = list_at(row, &[]);
+        if row.told != Told::Alone {
+            path.push(id.to_owned());
+        }
+        let found = self.one(cx, row, &path).await?;
+        found.map(|document| node(row, None, document)).transpose()
+    }
+
+    /// One thing at its address; `None` where it is not there.
+    async fn one(&self, cx: &Context, row: &Row, path: &[String]) -> Result<Option<Document>> {
+        let mut call = Call::get(path.iter().map(String::as_str));
         if row.kind == "api_key" {
             call = call.query("includeValue", "true");
         }
@@ -86,7 +97,9 @@ impl Aws {
         if answer.is_missing() {
             return Ok(None);
         }
-        node(row, None, Document::parse(&answer.text()?)?).map(Some)
+        let document = Document::parse(&answer.text()?)?;
+        let document = if row.kind == "portal" { portal::settled(document)? } else { document };
+        Ok(Some(document))
     }
 
     /// A root with what lies below it. A part that cannot be read is a gap.
@@ -142,13 +155,27 @@ impl Aws {
 
     /// Every element of a list.
     async fn items(&self, cx: &Context, row: &Row, below: &[String]) -> Result<Vec<Document>> {
-        let path = list_at(row, below);
+        let mut path = list_at(row, below);
+        if row.told == Told::Alone {
+            return Ok(self.one(cx, row, &path).await?.into_iter().collect());
+        }
         let mut call = Call::get(path.iter().map(String::as_str));
         for (name, value) in row.query {
             call = call.query(name, *value);
         }
         let items = self.0.client.list(cx, call, row.paging).await?;
-        items.iter().map(|item| Document::parse(item.get())).collect()
+        let items = items.iter().map(|item| Document::parse(item.get()));
+        if row.told != Told::Named {
+            return items.collect();
+        }
+        let mut whole = Vec::new();
+        for item in items {
+            path.push(item?.text(&format!("/{}", row.id)).unwrap_or_default().into_owned());
+            // What went meanwhile is not there.
+            whole.extend(self.one(cx, row, &path).await?);
+            path.pop();
+        }
+        Ok(whole)
     }
 
     /// Deployments, each that a stage serves with its export: what the stage does when called.
@@ -327,7 +354,7 @@ pub(crate) fn node(row: &'static Row, parent: Option<&Node>, document: Document)
     resource.parent = parent.map(|parent| parent.resource.key.clone());
     let above = parent.map(|parent| parent.address.as_slice()).unwrap_or_default();
     let mut address = list_at(row, above);
-    if row.kind != "account" {
+    if row.told != Told::Alone {
         address.push(own);
     }
     Ok(Node { row, resource, address })
@@ -340,7 +367,7 @@ pub(crate) fn called(row: &Row, document: &Document) -> String {
         _ => document.text(&format!("/{member}")).unwrap_or_default().into_owned(),
     };
     match row.kind {
-        "account" => "account".to_owned(),
+        _ if row.told == Told::Alone => row.list.to_owned(),
         "rest_documentation_part" => {
             let parts = ["type", "path", "method", "statusCode", "name"];
             let parts = parts.map(|part| text(&format!("location/{part}")));

@@ -59,6 +59,9 @@ fn handles(row: &Row) -> Vec<HandleSpec> {
     if row.handle() == "server_id" {
         handles.push(handle("server_id", Some(row.id), Within::Gateway, true));
     }
+    if !row.arn.is_empty() {
+        handles.push(handle("arn", Some(row.arn), Within::Gateway, true));
+    }
     if !row.called.is_empty() {
         handles.push(handle("name", Some(row.called), Within::Nothing, false));
     }
@@ -74,7 +77,7 @@ fn references(reference: &crate::table::Ref) -> Vec<RefSpec> {
         part: Part::Value,
         prefix: reference.prefix.to_owned(),
         kinds: rows.iter().map(|row| Kind::known(row.kind)).collect(),
-        handle: HandleName::known(first.handle()),
+        handle: HandleName::known(if reference.by_arn { "arn" } else { first.handle() }),
         role: reference.role,
     }]
 }

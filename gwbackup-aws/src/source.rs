@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gwbackup_core::model::{
     Captured, Description, Finding, HandleName, Handles, Limits, Revision, Scope,
 };
@@ -60,20 +60,22 @@ impl Source for Aws {
         let wanted = Wanted { scope: scope.clone(), known, without_exports: false };
         let rows: Vec<&'static Row> = table::roots().filter(|row| wanted.has(row)).collect();
         let calls = self.config().calls.into();
-        let (aws, token) = (self.clone(), cx.clone());
-        let cx = cx.clone();
+        let token = cx.clone();
         let reader = (self.clone(), cx.clone(), Arc::new(wanted));
         let lister = reader.clone();
-        let units = stream::iter(rows)
+        // All lists first: one that waits for its answer while trees are read would keep its place
+        // among the calls under way, and those of the trees would wait for it.
+        let listed = stream::iter(rows)
             .map(move |row| {
                 let (aws, cx, wanted) = lister.clone();
                 async move { aws.units(&cx, row, &wanted).await }
             })
             .buffered(calls)
-            .flat_map(|units| match units {
-                Ok(units) => stream::iter(units.into_iter().map(Ok).collect::<Vec<_>>()),
-                Err(error) => stream::iter(vec![Err(error)]),
-            });
+            .try_collect::<Vec<_>>();
+        let units = stream::once(listed).flat_map(|units| match units {
+            Ok(units) => stream::iter(units.into_iter().flatten().map(Ok).collect::<Vec<_>>()),
+            Err(error) => stream::iter(vec![Err(error)]),
+        });
         let items = units
             .map(move |unit| {
                 let (aws, cx, wanted) = reader.clone();
@@ -92,7 +94,6 @@ impl Source for Aws {
                 Ok(all) => stream::iter(all.into_iter().map(Ok).collect::<Vec<_>>()),
                 Err(error) => stream::iter(vec![Err(error)]),
             });
-        drop(aws);
         // An error ends it, and so does a cancellation between two things that were read already.
         Box::pin(items.scan(false, move |ended, item| {
             let item = if *ended { None } else { Some(token.check().and(item)) };

@@ -21,6 +21,7 @@ pub(crate) struct Row {
     pub(crate) paging: Paging,
     /// What a list is asked for beside its pages.
     pub(crate) query: &'static [(&'static str, &'static str)],
+    pub(crate) told: Told,
     /// The member that stands in its address.
     pub(crate) id: &'static str,
     /// The member by which people know it, unique below its parent; empty where there is none and
@@ -44,6 +45,23 @@ pub(crate) struct Row {
     pub(crate) outside: &'static [(&'static str, &'static str)],
     /// What its rights are named after (`CreateNOUN`), where they are not named after verbs.
     pub(crate) noun: &'static str,
+    /// The member with its own ARN; empty where that is made of its address.
+    pub(crate) arn: &'static str,
+    /// Not every endpoint has it yet.
+    pub(crate) young: bool,
+}
+
+/// What a list tells of a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// All of it.
+    Whole,
+    /// All of it, and nothing else tells of one alone.
+    Only,
+    /// That it is there: each has to be asked for.
+    Named,
+    /// There is no list but one thing at most, at the list's own address.
+    Alone,
 }
 
 /// How a thing is made.
@@ -91,11 +109,21 @@ pub(crate) struct Ref {
     pub(crate) at: &'static str,
     pub(crate) kinds: &'static [&'static str],
     pub(crate) prefix: &'static str,
+    /// By its ARN, not by what stands in its address.
+    pub(crate) by_arn: bool,
     pub(crate) role: Role,
 }
 
+const fn refers(at: &'static str, kinds: &'static [&'static str], role: Role) -> Ref {
+    Ref { at, kinds, prefix: "", by_arn: false, role }
+}
+
 const fn needs(at: &'static str, kinds: &'static [&'static str]) -> Ref {
-    Ref { at, kinds, prefix: "", role: Role::Needs }
+    refers(at, kinds, Role::Needs)
+}
+
+const fn arn(at: &'static str, kinds: &'static [&'static str], role: Role) -> Ref {
+    Ref { by_arn: true, ..refers(at, kinds, role) }
 }
 
 const fn row(kind: &'static str, parent: &'static str, rank: u16, list: &'static str) -> Row {
@@ -106,6 +134,7 @@ const fn row(kind: &'static str, parent: &'static str, rank: u16, list: &'static
         list,
         paging: Paging::Position,
         query: &[],
+        told: Told::Whole,
         id: "id",
         named: "",
         make: Make::Post,
@@ -120,6 +149,8 @@ const fn row(kind: &'static str, parent: &'static str, rank: u16, list: &'static
         called: "",
         outside: &[],
         noun: "",
+        arn: "",
+        young: false,
     }
 }
 
@@ -160,7 +191,7 @@ impl Row {
 
     /// Whether a new one gets another id in its address.
     pub(crate) fn is_assigned(&self) -> bool {
-        self.named.is_empty() && self.kind != "account"
+        self.named.is_empty() && self.told != Told::Alone
     }
 
     /// By which handle others name it.

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gwbackup_core::model::{
-    Action, Change, Description, Finding, Group, Id, Key, Kind, Scope, Step, StepReceipt, Verdict,
+    Action, Change, Description, Finding, Group, Id, Key, Kind, Scope, Side, Step, StepReceipt,
+    Verdict,
 };
 use gwbackup_core::target::{States, StepLog, Target};
 use gwbackup_core::{Context, Result};
 
 use crate::gateway::Aws;
 use crate::table::Row;
+use crate::write::invoke::{self, Function};
 use crate::write::{IMPORT_FROM, Work};
 
 /// Calls that read a tree before and after it is written.
@@ -46,7 +48,7 @@ impl Target for Aws {
         cx: &Context,
         _: &Description,
         changes: &[Change],
-        _: &dyn States,
+        states: &dyn States,
     ) -> Result<Vec<Finding>> {
         cx.check()?;
         let mut findings = Vec::new();
@@ -74,6 +76,23 @@ impl Target for Aws {
                 when somebody edited without deploying";
             let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
             findings.push(finding.about(change.no));
+        }
+        for change in makes("portal") {
+            let what = "its logo cannot be read, and so not brought back: upload it again; what \
+                was published is what the portal is in the backup";
+            let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
+            findings.push(finding.about(change.no));
+        }
+        for change in changes.iter().filter(|change| change.action != Action::Delete) {
+            let Some(row) = Row::of(&change.key.kind) else { continue };
+            let Some(state) = states.one(Side::After, &change.key).await? else { continue };
+            let functions = invoke::functions(row, &state.resource.document);
+            if functions.iter().any(Function::is_variable) {
+                let what = "a stage variable names its function: if the API is a new one, allow it \
+                    by hand to call each of them (lambda:AddPermission)";
+                let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
+                findings.push(finding.about(change.no));
+            }
         }
         let apis = u32::try_from(makes("rest_api").count()).unwrap_or(u32::MAX);
         if apis > 0 {

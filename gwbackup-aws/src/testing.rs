@@ -27,12 +27,14 @@ mod checks;
 mod entities;
 mod export;
 mod faults;
+mod functions;
 mod http;
 mod iam;
 mod import;
 mod kms;
 mod model;
 mod patch;
+mod portals;
 mod principal;
 mod quota;
 mod s3;
@@ -162,6 +164,12 @@ impl AwsDouble {
     /// them at `/snapshot`.
     pub fn state(&self) -> BTreeMap<String, Value> {
         self.shared.state().all()
+    }
+
+    /// What functions let others do: the statements of each function's policy, by its ARN and the
+    /// statement's id.
+    pub fn functions(&self) -> BTreeMap<String, BTreeMap<String, Value>> {
+        self.shared.state().functions.clone()
     }
 
     /// Everything goes, as in a disaster; ids that were given out are not given again.

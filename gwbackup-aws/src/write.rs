@@ -6,9 +6,11 @@
 
 mod calls;
 mod import;
+pub(crate) mod invoke;
 mod method;
 mod openapi;
 mod patch;
+pub(crate) mod portal;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::TryStreamExt as _;
 use gwbackup_core::error::{ErrorKind, Retry};
 use gwbackup_core::model::{
-    Action, Attempt, Change, Description, Effect, Key, Kind, Outcome, Resolved, Scope, Side, Step,
-    StepReceipt,
+    Action, Attempt, Change, Description, Effect, Key, Kind, Outcome, Resolved, Role, Scope, Side,
+    Step, StepReceipt,
 };
 use gwbackup_core::target::{States, StepLog};
 use gwbackup_core::{Context, Error, Result};
@@ -118,6 +120,9 @@ impl<'a> Work<'a> {
         if self.make_root().await? && self.make_deployments().await? {
             self.import_where_cheaper().await?;
             self.converge().await?;
+            if self.refused.is_none() && matches!(self.row.kind, "rest_api" | "api") {
+                self.allow().await?;
+            }
         }
         Ok(self.finish())
     }
@@ -185,7 +190,10 @@ impl<'a> Work<'a> {
         let effect = match self.live.get(&key).cloned() {
             None => Effect::AlreadyThere,
             Some(node) => match self.remove(&node).await? {
-                Ok(()) => Effect::Deleted,
+                Ok(()) => {
+                    self.disallow(&key.id.last()).await;
+                    Effect::Deleted
+                }
                 Err(error) => Effect::Failed(error),
             },
         };
@@ -244,6 +252,16 @@ impl<'a> Work<'a> {
             }
             self.write(&key).await?;
         }
+        // What names things that were made after it.
+        let late = |key: &Key| {
+            let refs = Row::of(&key.kind).map(|row| row.refs).unwrap_or_default();
+            refs.iter().any(|own| own.role == Role::Later)
+        };
+        for key in self.order().into_iter().filter(late) {
+            if self.refused.is_none() {
+                self.write(&key).await?;
+            }
+        }
         let surplus = self.surplus();
         for key in surplus {
             if self.refused.is_some() {
@@ -287,7 +305,12 @@ impl<'a> Work<'a> {
             self.live.remove(&live.resource.key);
             return self.make(key).await;
         }
-        self.change(key, &live).await
+        let made = matches!(self.done.get(key), Some(Effect::Created));
+        self.change(key, &live).await?;
+        if made && self.refused.is_none() {
+            self.done.insert(key.clone(), Effect::Created);
+        }
+        Ok(())
     }
 
     /// What is there and shall not be: what the step deletes, and what came with a root that it

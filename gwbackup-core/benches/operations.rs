@@ -12,17 +12,21 @@
 mod support;
 
 use std::hint::black_box;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{Criterion, Throughput};
+use gwbackup_core::archive::{ArchiveIds, ArchiveOptions, ArchiveType, ArchiveWriter, Entry};
 use gwbackup_core::backup::BackupType;
+use gwbackup_core::crypt::{DataKey, Suite};
 use gwbackup_core::model::Document;
 use gwbackup_core::sink::MemorySink;
 use gwbackup_core::verify::Depth;
 use support::generator::{Variant, lines, set};
 use support::{Bench, Prepared, cpu};
+use uuid::Uuid;
 
 /// Resources of a set.
 const COUNT: u64 = 100_000;
@@ -101,6 +105,41 @@ fn canonicalise(c: &mut Criterion<CpuTime>) {
     });
 }
 
+/// Documents as a gateway sends them, in the order of an archive, become the bytes of one.
+fn write(c: &mut Criterion<CpuTime>) {
+    let mut documents: Vec<_> = lines(COUNT, 1, Variant::Same).collect();
+    documents.sort();
+    let bytes = documents.iter().map(|(_, _, text)| text.len() as u64).sum();
+    let key = |byte| DataKey::new([byte; 32]);
+    let mut group = c.benchmark_group("archive");
+    group.throughput(Throughput::Bytes(bytes));
+    group.bench_function("write: canonical form, compress, seal, hash", |b| {
+        b.iter(|| {
+            let ids = ArchiveIds {
+                repository: [1; 32],
+                backup: Uuid::from_u128(2),
+                archive: [3; 16],
+                base: None,
+                kind: ArchiveType::Full,
+            };
+            let options = ArchiveOptions::default();
+            let (out, suite) = (Vec::new(), Suite::Aes256Gcm);
+            let mut archive =
+                ArchiveWriter::new(out, ids, suite, &key(4), &key(5), options).unwrap();
+            let mut line = Vec::new();
+            for (kind, id, text) in &documents {
+                let document = Document::parse(black_box(text)).unwrap();
+                line.clear();
+                let document = document.as_str();
+                write!(line, r#"{{"kind":"{kind}","id":"{id}","document":{document}}}"#).unwrap();
+                archive.push(Entry { kind, id, line: &line, secrets: &[] }).unwrap();
+            }
+            let (out, sealed) = archive.finish(b"{}").unwrap();
+            assert_eq!((out.len() as u64, sealed.lines), (sealed.size, COUNT));
+        });
+    });
+}
+
 fn archive(c: &mut Criterion<CpuTime>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let bench = runtime.block_on(Bench::new(async |_| Arc::new(MemorySink::new()) as _));
@@ -112,7 +151,7 @@ fn archive(c: &mut Criterion<CpuTime>) {
     };
     let mut group = c.benchmark_group("archive");
     group.throughput(Throughput::Bytes(gateway.bytes()));
-    group.bench_function("write: capture, sort, seal, store, read back", |b| b.iter(write));
+    group.bench_function("backup: capture, sort, seal, store, read back", |b| b.iter(write));
     let made = write();
     let info = runtime.block_on(bench.repository.find(&bench.cx, &made.id.to_string())).unwrap();
     group.bench_function("read and verify in full depth", |b| {
@@ -157,6 +196,7 @@ fn main() {
         .without_plots()
         .configure_from_args();
     canonicalise(&mut criterion);
+    write(&mut criterion);
     archive(&mut criterion);
     plan(&mut criterion);
     criterion.final_summary();

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use gwbackup_core::model::{Action, Id, Scope};
+use gwbackup_core::plan::PlannedStep;
 use gwbackup_core::restore::Plan;
 use gwbackup_core::{Error, Result};
 
 use super::{Policy, Statement, compact};
 use crate::config::{checked, partition};
 use crate::read::Wanted;
-use crate::table::{self, Change, Make, Row};
+use crate::table::{self, Change, Make, Row, Told};
+use crate::write::invoke::function;
 
 /// One region of one account, as ARNs name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,19 +27,26 @@ enum Roots {
     These(BTreeSet<String>),
 }
 
-/// Actions beside its verbs that a root needs when it is made, changed or removed, since what they
-/// guard is sensitive: policies of APIs, and who may call a domain.
-const GUARDED: &[(&str, &str, &[Verb])] = &[
-    ("rest_api", "UpdateRestApiPolicy", &[Verb::Post, Verb::Patch]),
-    ("domain_name", "AddCertificateToDomain", &[Verb::Post, Verb::Patch]),
-    ("domain_name", "RemoveCertificateFromDomain", &[Verb::Patch]),
+/// Actions beside its verbs that a kind needs when it is made, changed or removed, since what they
+/// guard is sensitive (policies of APIs, who may call a domain), or since they are steps of its own.
+const GUARDED: &[(&str, &str, &[At])] = &[
+    ("rest_api", "UpdateRestApiPolicy", &[At::List, At::Item]),
+    ("domain_name", "AddCertificateToDomain", &[At::List, At::Item]),
+    ("domain_name", "RemoveCertificateFromDomain", &[At::Item]),
+    ("domain_name_access_association", "CreateAccessAssociation", &[At::Domain]),
+    ("portal", "PublishPortal", &[At::Item]),
+    ("portal", "DisablePortal", &[At::Item]),
 ];
 
-/// Where an action is asked for: on the list, or on the thing.
+/// Where an action is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
-    Post,
-    Patch,
+enum At {
+    /// On the list that a new one is added to.
+    List,
+    /// On the thing.
+    Item,
+    /// On the domains that it is about.
+    Domain,
 }
 
 impl Region {
@@ -55,9 +64,15 @@ impl Region {
     }
 
     /// Action and resource of reading something of a row at this path, as it is called.
-    pub(crate) fn reading(&self, row: &Row, path: &[String]) -> (String, String) {
+    pub(crate) fn reading(
+        &self,
+        row: &Row,
+        path: &[String],
+        is_list: bool,
+    ) -> Option<(String, String)> {
         let parts = path.iter().map(String::as_str).filter(|part| *part != "v2");
-        right(self, row, "GET", &parts.collect::<Vec<_>>().join("/"))
+        let verb = if is_list && row.told != Told::Alone { "LIST" } else { "GET" };
+        right(self, row, verb, &parts.collect::<Vec<_>>().join("/")).into_iter().next()
     }
 
     /// The ARN of a path; what has actions of its own is named with its account.
@@ -78,19 +93,20 @@ impl Policy {
         let roots = scope.under.iter().filter_map(|key| Row::of(&key.kind)).map(Row::root);
         for (root, key) in roots.zip(&scope.under) {
             let first = Roots::These(first(&key.id).into_iter().collect());
-            rights.extend(items(root, &first).map(|path| get(region, &path)));
+            rights.extend(alone(region, root, &first));
         }
         Self { statements: compact(rights) }
     }
 
-    /// Restores anything, into an empty account as well as in place, and takes it back. `roles` are
-    /// the ARNs of the roles that the backup names, and the only ones that may be passed on.
-    pub fn restore(region: &Region, roles: impl IntoIterator<Item = String>) -> Self {
-        writer(region, table::all(), |_| Roots::Any, roles.into_iter().collect())
+    /// Restores anything, into an empty account as well as in place, and takes it back. `outside` are
+    /// the ARNs of roles and functions that the backup names: no other role may be passed on, and
+    /// no other function be told to let a new API call it.
+    pub fn restore(region: &Region, outside: impl IntoIterator<Item = String>) -> Self {
+        writer(region, table::all(), |_| Roots::Any, outside.into_iter().collect())
     }
 
     /// Carries out this plan, and takes it back: writes the kinds that it writes alone, below the
-    /// roots that it names where nothing is made, and passes on the roles that it needs.
+    /// roots that it names where nothing is made, and with the roles and functions that it needs.
     pub fn restore_of(region: &Region, plan: &Plan) -> Self {
         let kinds: BTreeSet<&str> = plan.steps.iter().map(|step| step.kind.as_str()).collect();
         let rows: Vec<&'static Row> = table::all().filter(|row| kinds.contains(row.kind)).collect();
@@ -105,9 +121,17 @@ impl Policy {
             let ids = steps.by_ref().filter_map(|step| first(&Id::new(&step.id).ok()?));
             Roots::These(ids.collect())
         };
-        let needed = plan.dependencies.iter().filter(|needed| needed.class == "role");
-        let roles = needed.map(|needed| needed.name.clone()).collect();
-        writer(region, rows.into_iter(), of_root, roles)
+        let makes = |step: &PlannedStep| {
+            step.action == Action::Create && matches!(&*step.kind, "rest_api" | "api")
+        };
+        let is_new = plan.steps.iter().any(makes);
+        let needed = plan.dependencies.iter().filter(|needed| match needed.class.as_str() {
+            "role" => true,
+            "function" => is_new,
+            _ => false,
+        });
+        let outside = needed.map(|needed| needed.name.clone()).collect();
+        writer(region, rows.into_iter(), of_root, outside)
     }
 }
 
@@ -115,7 +139,7 @@ fn writer(
     region: &Region,
     rows: impl Iterator<Item = &'static Row>,
     roots: impl Fn(&'static Row) -> Roots,
-    roles: Vec<String>,
+    outside: Vec<String>,
 ) -> Policy {
     // The target is read whole before and after.
     let mut rights: Vec<(String, String)> =
@@ -123,7 +147,7 @@ fn writer(
     let mut tagged = BTreeSet::new();
     for row in rows {
         let roots = roots(row.root());
-        rights.extend(items(row.root(), &roots).map(|path| get(region, &path)));
+        rights.extend(alone(region, row.root(), &roots));
         rights.extend(writes(region, row, &roots));
         tagged.extend(
             is_tagged(row).then_some(row.list.starts_with("v2/") || row.kind == "api_stage"),
@@ -135,9 +159,23 @@ fn writer(
         rights.extend(set.iter().map(|verb| (action(verb), tags.clone())));
     }
     let mut statements = compact(rights);
+    let functions: BTreeSet<String> = outside
+        .iter()
+        .filter_map(|name| function(name))
+        .filter(|function| !function.is_variable())
+        .map(|function| match function.qualifier {
+            Some(qualifier) => format!("{}:{qualifier}", function.arn),
+            None => function.arn,
+        })
+        .collect();
+    let roles: Vec<String> = outside.into_iter().filter(|name| name.contains(":role/")).collect();
     if !roles.is_empty() {
         let pass = Statement::new(&["iam:PassRole"], roles);
         statements.push(pass.when("iam:PassedToService", "apigateway.amazonaws.com"));
+    }
+    if !functions.is_empty() {
+        let actions = ["lambda:AddPermission", "lambda:RemovePermission"];
+        statements.push(Statement::new(&actions, functions.into_iter().collect()));
     }
     Policy { statements }
 }
@@ -149,10 +187,6 @@ fn is_tagged(row: &Row) -> bool {
 
 fn action(name: &str) -> String {
     format!("apigateway:{name}")
-}
-
-fn get(region: &Region, path: &str) -> (String, String) {
-    (action("GET"), region.arn(path, false))
 }
 
 /// The paths of a row's list, without the version of the API: ARNs have none.
@@ -167,15 +201,24 @@ fn lists(row: &'static Row, roots: &Roots) -> Vec<String> {
 /// The paths of its elements.
 fn items(row: &'static Row, roots: &Roots) -> impl Iterator<Item = String> {
     let ids = match roots {
-        _ if row.kind == "account" => BTreeSet::new(),
         Roots::These(ids) if row.parent.is_empty() => ids.clone(),
         _ => BTreeSet::from(["*".to_owned()]),
     };
-    let is_single = row.kind == "account";
     lists(row, roots).into_iter().flat_map(move |list| {
-        let one = is_single.then(|| list.clone());
-        one.into_iter().chain(ids.clone().into_iter().map(move |id| format!("{list}/{id}")))
+        // What is alone has the address of its list.
+        let own = row.told == Told::Alone;
+        let each = ids.iter().filter(move |_| !own).map(|id| format!("{list}/{id}"));
+        let found: Vec<String> = own.then(|| list.clone()).into_iter().chain(each).collect();
+        found
     })
+}
+
+/// Reading roots by themselves.
+fn alone(region: &Region, root: &'static Row, roots: &Roots) -> Vec<(String, String)> {
+    if root.told == Told::Only {
+        return Vec::new();
+    }
+    items(root, roots).flat_map(|path| right(region, root, "GET", &path)).collect()
 }
 
 fn reads(region: &Region, row: &'static Row) -> Vec<(String, String)> {
@@ -184,9 +227,16 @@ fn reads(region: &Region, row: &'static Row) -> Vec<(String, String)> {
     if row.kind == "rest_method" {
         return found;
     }
-    found.extend(lists(row, &Roots::Any).into_iter().map(|list| right(region, row, "GET", &list)));
+    if row.told != Told::Alone {
+        let lists = lists(row, &Roots::Any);
+        found.extend(lists.iter().flat_map(|list| right(region, row, "LIST", list)));
+    }
+    if matches!(row.told, Told::Alone | Told::Named) {
+        found.extend(items(row, &Roots::Any).flat_map(|path| right(region, row, "GET", &path)));
+    }
     if row.kind == "rest_deployment" {
-        found.push(get(region, "restapis/*/stages/*/exports/oas30"));
+        let export = "restapis/*/stages/*/exports/oas30";
+        found.push((action("GET"), region.arn(export, false)));
     }
     found
 }
@@ -216,6 +266,8 @@ fn writes(region: &Region, row: &'static Row, roots: &Roots) -> Vec<(String, Str
     }
     match row.change {
         Change::Never => {}
+        // Of what a list alone tells only the tags can be changed.
+        _ if row.told == Told::Only => {}
         Change::Operations | Change::Members => {
             found.extend(items(row, roots).map(|path| ("PATCH", path)));
         }
@@ -225,30 +277,48 @@ fn writes(region: &Region, row: &'static Row, roots: &Roots) -> Vec<(String, Str
         found.extend(items(row, roots).map(|path| ("DELETE", path)));
     }
     let mut found: Vec<_> =
-        found.into_iter().map(|(verb, path)| right(region, row, verb, &path)).collect();
-    for (_, name, verbs) in GUARDED.iter().filter(|(kind, _, _)| *kind == row.kind) {
-        for verb in *verbs {
-            let paths = match verb {
-                Verb::Post => lists(row, roots),
-                Verb::Patch => items(row, roots).collect(),
+        found.into_iter().flat_map(|(verb, path)| right(region, row, verb, &path)).collect();
+    for (_, name, places) in GUARDED.iter().filter(|(kind, _, _)| *kind == row.kind) {
+        for at in *places {
+            let paths = match at {
+                At::List => lists(row, roots),
+                At::Item => items(row, roots).collect(),
+                At::Domain => vec!["domainnames/*".to_owned()],
             };
-            found.extend(paths.iter().map(|path| (action(name), region.arn(path, false))));
+            let own = *at == At::Domain || has_account(row);
+            found.extend(paths.iter().map(|path| (action(name), region.arn(path, own))));
         }
     }
     found
 }
 
-/// The right to do this there. Newer kinds have actions of their own, on the list and its elements
-/// alike, in the name of the account.
-fn right(region: &Region, row: &Row, verb: &str, path: &str) -> (String, String) {
-    let own = match verb {
-        _ if row.noun.is_empty() => return (action(verb), region.arn(path, false)),
-        "GET" => format!("List{}s", row.noun),
+/// Whether its ARN names the account.
+fn has_account(row: &Row) -> bool {
+    !row.noun.is_empty() || row.kind == "domain_name_access_association"
+}
+
+/// The rights to do this there. Newer kinds have actions of their own, on the list and its elements
+/// alike.
+fn right(region: &Region, row: &Row, verb: &str, path: &str) -> Vec<(String, String)> {
+    if row.noun.is_empty() {
+        let verb = if verb == "LIST" { "GET" } else { verb };
+        let own = (action(verb), region.arn(path, has_account(row)));
+        // A private domain has the account in its name, and others have not.
+        let private = row.kind == "domain_name" && path.contains('/');
+        let named = if path.ends_with('*') { path.to_owned() } else { format!("{path}+*") };
+        let other = private.then(|| (action(verb), region.arn(&named, true)));
+        return std::iter::once(own).chain(other).collect();
+    }
+    let name = match verb {
+        "LIST" => format!("List{}s", row.noun),
+        "GET" => format!("Get{}", row.noun),
         "POST" => format!("Create{}", row.noun),
         "DELETE" => format!("Delete{}", row.noun),
+        "PUT" if row.told == Told::Alone => format!("Put{}", row.noun),
         _ => format!("Update{}", row.noun),
     };
-    (action(&own), region.arn(&format!("{}*", path.trim_end_matches("/*")), true))
+    let all = format!("{}*", path.trim_end_matches("/*"));
+    vec![(action(&name), region.arn(&all, true))]
 }
 
 /// The first segment of an id.

@@ -3,13 +3,14 @@
 use gwbackup_core::model::{Restore, Role};
 
 use super::Is::{Default, Immutable, Moving, Own, Secret, Unordered};
-use super::{Change, Make, Ref, Row, needs, row};
+use super::{Change, Make, Row, Told, arn, needs, refers, row};
 use crate::client::Paging;
 
 /// In the order of writing.
 pub(super) const ROWS: &[Row] = &[
     Row {
         paging: Paging::None,
+        told: Told::Alone,
         make: Make::Never,
         can_go: false,
         members: &[("/throttleSettings", Own), ("/apiKeyVersion", Own), ("/features", Unordered)],
@@ -105,7 +106,7 @@ pub(super) const ROWS: &[Row] = &[
         make: Make::Own,
         change: Change::Never,
         members: &[("/id", Own), ("/parentId", Own), ("/pathPart", Own)],
-        refs: &[Ref { at: "/parentId", kinds: &["rest_resource"], prefix: "", role: Role::Owner }],
+        refs: &[refers("/parentId", &["rest_resource"], Role::Owner)],
         born: &["/"],
         ..row("rest_resource", "rest_api", 12, "resources")
     },
@@ -123,12 +124,7 @@ pub(super) const ROWS: &[Row] = &[
         refs: &[
             needs("/authorizerId", &["rest_authorizer"]),
             needs("/requestValidatorId", &["rest_request_validator"]),
-            Ref {
-                at: "/methodIntegration/cacheNamespace",
-                kinds: &["rest_resource"],
-                prefix: "",
-                role: Role::Weak,
-            },
+            refers("/methodIntegration/cacheNamespace", &["rest_resource"], Role::Weak),
         ],
         outside: &[
             ("/methodIntegration/uri", "function"),
@@ -195,7 +191,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         change: Change::Never,
         members: &[("/value", Secret), ("/value", Own), ("/name", Own)],
-        refs: &[Ref { at: "/id", kinds: &["api_key"], prefix: "", role: Role::Owner }],
+        refs: &[refers("/id", &["api_key"], Role::Owner)],
         ..row("usage_plan_key", "usage_plan", 61, "keys")
     },
     Row {
@@ -220,6 +216,7 @@ pub(super) const ROWS: &[Row] = &[
             ("/ownershipVerificationCertificateArn", "certificate"),
             ("/mutualTlsAuthentication/truststoreUri", "truststore"),
         ],
+        arn: "domainNameArn",
         ..row("domain_name", "", 70, "domainnames")
     },
     Row {
@@ -227,5 +224,21 @@ pub(super) const ROWS: &[Row] = &[
         named: "basePath",
         refs: &[needs("/restApiId", &["rest_api"])],
         ..row("base_path_mapping", "domain_name", 71, "basepathmappings")
+    },
+    Row {
+        id: "domainNameAccessAssociationArn",
+        told: Told::Only,
+        change: Change::Operations,
+        members: &[
+            ("/domainNameAccessAssociationArn", Own),
+            ("/domainNameArn", Immutable),
+            ("/accessAssociationSource", Immutable),
+            ("/accessAssociationSourceType", Immutable),
+        ],
+        refs: &[arn("/domainNameArn", &["domain_name"], Role::Needs)],
+        nameless: true,
+        arn: "domainNameAccessAssociationArn",
+        outside: &[("/accessAssociationSource", "vpc_endpoint")],
+        ..row("domain_name_access_association", "", 74, "domainnameaccessassociations")
     },
 ];

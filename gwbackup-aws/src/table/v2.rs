@@ -2,8 +2,8 @@
 
 use gwbackup_core::model::{Restore, Role};
 
-use super::Is::{Immutable, Moving, Own, Unordered};
-use super::{Change, Ref, Row, needs, row};
+use super::Is::{Default, Immutable, Moving, Own, Unordered};
+use super::{Change, Make, Ref, Row, Told, arn, needs, row};
 use crate::client::Paging;
 
 const fn second(kind: &'static str, parent: &'static str, rank: u16, list: &'static str) -> Row {
@@ -82,12 +82,7 @@ pub(super) const ROWS: &[Row] = &[
             ("/authorizationScopes", Unordered),
         ],
         refs: &[
-            Ref {
-                at: "/target",
-                kinds: &["api_integration"],
-                prefix: "integrations/",
-                role: Role::Needs,
-            },
+            Ref { prefix: "integrations/", ..needs("/target", &["api_integration"]) },
             needs("/authorizerId", &["api_authorizer"]),
         ],
         ..second("api_route", "api", 24, "routes")
@@ -143,5 +138,91 @@ pub(super) const ROWS: &[Row] = &[
         refs: &[needs("/actions/*/invokeApi/apiId", &["api", "rest_api"])],
         noun: "RoutingRule",
         ..second("routing_rule", "domain_name", 73, "routingrules")
+    },
+    Row {
+        id: "portalProductId",
+        told: Told::Named,
+        members: &[
+            ("/portalProductId", Own),
+            ("/portalProductArn", Own),
+            ("/lastModified", Moving),
+        ],
+        later: &["/displayOrder"],
+        refs: &[
+            arn("/displayOrder/overviewPageArn", &["product_page"], Role::Later),
+            arn("/displayOrder/productPageArns/*", &["product_page"], Role::Later),
+            arn(
+                "/displayOrder/contents/*/productRestEndpointPageArns/*",
+                &["product_rest_endpoint_page"],
+                Role::Later,
+            ),
+        ],
+        called: "displayName",
+        arn: "portalProductArn",
+        young: true,
+        noun: "PortalProduct",
+        ..second("portal_product", "", 75, "v2/portalproducts")
+    },
+    Row {
+        id: "productPageId",
+        told: Told::Named,
+        members: &[("/productPageId", Own), ("/productPageArn", Own), ("/lastModified", Moving)],
+        called: "displayContent/title",
+        arn: "productPageArn",
+        noun: "ProductPage",
+        ..second("product_page", "portal_product", 76, "productpages")
+    },
+    Row {
+        id: "productRestEndpointPageId",
+        told: Told::Named,
+        members: &[
+            ("/productRestEndpointPageId", Own),
+            ("/productRestEndpointPageArn", Own),
+            ("/lastModified", Moving),
+            ("/status", Own),
+            ("/statusException", Own),
+            ("/restEndpointIdentifier", Immutable),
+        ],
+        refs: &[needs("/restEndpointIdentifier/identifierParts/restApiId", &["rest_api"])],
+        nameless: true,
+        arn: "productRestEndpointPageArn",
+        noun: "ProductRestEndpointPage",
+        ..second("product_rest_endpoint_page", "portal_product", 76, "productrestendpointpages")
+    },
+    Row {
+        told: Told::Alone,
+        make: Make::Put,
+        change: Change::Again,
+        members: &[("/portalProductId", Own)],
+        noun: "PortalProductSharingPolicy",
+        ..second("portal_product_sharing_policy", "portal_product", 77, "sharingpolicy")
+    },
+    Row {
+        id: "portalId",
+        told: Told::Named,
+        members: &[
+            ("/portalId", Own),
+            ("/portalArn", Own),
+            ("/lastModified", Moving),
+            ("/lastPublished", Moving),
+            ("/lastPublishedDescription", Own),
+            ("/preview", Own),
+            ("/statusException", Own),
+            ("/endpointConfiguration/portalDefaultDomainName", Own),
+            ("/endpointConfiguration/portalDomainHostedZoneId", Own),
+            ("/portalContent/theme/logoLastUploaded", Moving),
+            ("/includedPortalProductArns", Unordered),
+            ("/publishStatus", Default("\"DISABLED\"")),
+        ],
+        refs: &[arn("/includedPortalProductArns/*", &["portal_product"], Role::Needs)],
+        called: "portalContent/displayName",
+        arn: "portalArn",
+        young: true,
+        outside: &[
+            ("/endpointConfiguration/certificateArn", "certificate"),
+            ("/authorization/cognitoConfig/userPoolArn", "user_pool"),
+        ],
+        noun: "Portal",
+        ..second("portal", "", 78, "v2/portals")
     },
 ];

@@ -47,6 +47,7 @@ pub(super) fn dates(state: &State, list: &str, second: bool, new: &mut Map<Strin
 
 /// What only the service can say of a new thing.
 pub(super) fn complete(state: &mut State, at: &str, new: &mut Value) -> Told<()> {
+    super::portals::complete(state, at, new);
     let parts: Vec<&str> = at.split('/').collect();
     match parts.as_slice() {
         ["restapis", _] => new["rootResourceId"] = state.id(10).into(),
@@ -153,15 +154,8 @@ pub(super) fn unique(state: &State, list: &str, new: &Value) -> Told<()> {
 /// Refuses what names something that is not there.
 pub(super) fn references(state: &State, at: &str, new: &Value) -> Told<()> {
     let parts: Vec<&str> = at.split('/').collect();
-    let need = |to: String| {
-        if state.has(&to) { Ok(()) } else { Err(bad(&format!("{to} does not exist"))) }
-    };
-    let named = |value: &Value, member: &str, list: &str| -> Told<()> {
-        match value.get(member).and_then(Value::as_str) {
-            Some(id) if !id.contains("${") => need(format!("{list}/{id}")),
-            _ => Ok(()),
-        }
-    };
+    let need = |to: String| need(state, &to);
+    let named = |value: &Value, member: &str, list: &str| named(state, value, member, list);
     match parts.as_slice() {
         ["restapis", api, "resources", _, "methods", _] => {
             let below = |list: &str| format!("restapis/{api}/{list}");
@@ -217,20 +211,13 @@ pub(super) fn references(state: &State, at: &str, new: &Value) -> Told<()> {
             named(new, "documentationVersion", &format!("restapis/{api}/documentation/versions"))?;
             named(new, "clientCertificateId", "clientcertificates")?;
         }
+        ["v2", list @ ("portals" | "portalproducts"), ..] => {
+            super::portals::references(state, list, new)?;
+        }
         ["usageplans", _] => {
             for stage in new["apiStages"].as_array().into_iter().flatten() {
                 need(format!("restapis/{}/stages/{}", text(stage, "apiId"), text(stage, "stage")))?;
             }
-        }
-        ["domainnames", _, "basepathmappings", _] => {
-            named(new, "restApiId", "restapis")?;
-            named(new, "stage", &format!("restapis/{}/stages", text(new, "restApiId")))?;
-        }
-        ["domainnames", _, "apimappings", _] => {
-            let first = format!("restapis/{}", text(new, "apiId"));
-            let api =
-                if state.has(&first) { first } else { format!("v2/apis/{}", text(new, "apiId")) };
-            named(new, "stage", &format!("{api}/stages"))?;
         }
         ["v2", "apis", api, "routes", _] => {
             if let Some(id) = text(new, "target").strip_prefix("integrations/") {
@@ -244,6 +231,53 @@ pub(super) fn references(state: &State, at: &str, new: &Value) -> Told<()> {
         }
         ["v2", "apis", api, "stages", _] => {
             named(new, "deploymentId", &format!("v2/apis/{api}/deployments"))?;
+        }
+        ["domainnames" | "domainnameaccessassociations", ..] => {
+            of_domain(state, parts.get(2).copied().unwrap_or_default(), new)?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn need(state: &State, to: &str) -> Told<()> {
+    if state.has(to) { Ok(()) } else { Err(bad(&format!("{to} does not exist"))) }
+}
+
+/// A member that names an element of a list; a variable of a stage may name anything.
+fn named(state: &State, value: &Value, member: &str, list: &str) -> Told<()> {
+    match value.get(member).and_then(Value::as_str) {
+        Some(id) if !id.contains("${") => need(state, &format!("{list}/{id}")),
+        _ => Ok(()),
+    }
+}
+
+/// What lies below a domain, and what gives access to one.
+fn of_domain(state: &State, list: &str, new: &Value) -> Told<()> {
+    let api = |id: &str| {
+        let first = format!("restapis/{id}");
+        if state.has(&first) { first } else { format!("v2/apis/{id}") }
+    };
+    match list {
+        "basepathmappings" => {
+            named(state, new, "restApiId", "restapis")?;
+            named(state, new, "stage", &format!("restapis/{}/stages", text(new, "restApiId")))?;
+        }
+        "apimappings" => {
+            named(state, new, "stage", &format!("{}/stages", api(text(new, "apiId"))))?;
+        }
+        "routingrules" => {
+            for action in new["actions"].as_array().into_iter().flatten() {
+                let action = &action["invokeApi"];
+                named(state, action, "stage", &format!("{}/stages", api(text(action, "apiId"))))?;
+            }
+        }
+        _ if new.get("accessAssociationSource").is_some() => {
+            let is_it =
+                |(_, domain): &(String, Value)| domain["domainNameArn"] == new["domainNameArn"];
+            if !state.list("domainnames").iter().any(is_it) {
+                return Err(bad("Invalid domain name identifier specified"));
+            }
         }
         _ => {}
     }

@@ -7,6 +7,7 @@ use super::checks;
 use super::export;
 use super::import;
 use super::patch;
+use super::portals;
 use super::server::Reply;
 use super::state::{Refusal, State, Told, bad, conflict, members, missing, text};
 
@@ -38,11 +39,11 @@ impl<'a> Request<'a> {
         Self { method, path: segments(path), query, body }
     }
 
-    fn asks(&self, name: &str) -> Option<&str> {
+    pub(super) fn asks(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
-    fn object(&self) -> Told<Map<String, Value>> {
+    pub(super) fn object(&self) -> Told<Map<String, Value>> {
         if self.body.is_empty() {
             return Ok(Map::new());
         }
@@ -53,14 +54,20 @@ impl<'a> Request<'a> {
     }
 
     fn at(&self) -> String {
-        self.path.join("/")
+        joined(&self.path)
     }
 
     /// The address of what this lies below.
     fn above(&self) -> String {
         let end = self.path.len().saturating_sub(1);
-        self.path.get(..end).unwrap_or_default().join("/")
+        joined(self.path.get(..end).unwrap_or_default())
     }
+}
+
+/// An address; an ARN in it stays one segment.
+fn joined(path: &[String]) -> String {
+    let parts: Vec<String> = path.iter().map(|part| part.replace('/', "%2F")).collect();
+    parts.join("/")
 }
 
 /// Where a list's elements get their name from: list, the member in the address, and what a new one
@@ -132,6 +139,21 @@ const LISTS: &[(&str, &str, usize, &str)] = &[
     ),
     ("v2/apimappings", "apiMappingId", 6, "{}"),
     ("v2/routingrules", "routingRuleId", 8, "{}"),
+    ("domainnameaccessassociations", "domainNameAccessAssociationArn", 0, "{}"),
+    (
+        "v2/portals",
+        "portalId",
+        10,
+        r#"{"includedPortalProductArns":[],"publishStatus":"DISABLED"}"#,
+    ),
+    ("v2/portalproducts", "portalProductId", 10, r#"{"description":""}"#),
+    ("v2/productpages", "productPageId", 10, "{}"),
+    (
+        "v2/productrestendpointpages",
+        "productRestEndpointPageId",
+        10,
+        r#"{"status":"AVAILABLE","tryItState":"DISABLED"}"#,
+    ),
     ("v2/vpclinks", "vpcLinkId", 6, r#"{"vpcLinkStatus":"PENDING","vpcLinkVersion":"V2"}"#),
 ];
 
@@ -166,7 +188,7 @@ pub(super) fn handle(state: &mut State, request: &Request<'_>) -> Told<Reply> {
     let at = stored(&request.at());
     // Somebody is at the door of a thing that is not there.
     for n in 2..request.path.len() {
-        let above = stored(&request.path[..n].join("/"));
+        let above = stored(&joined(&request.path[..n]));
         let is_thing = row(&request.path, request.path.get(n - 2)).is_some() && n >= 2;
         if is_thing
             && name != "CreateResource"
@@ -227,6 +249,17 @@ pub(super) fn handle(state: &mut State, request: &Request<'_>) -> Told<Reply> {
             tag(state, request, name)?;
             Value::Null
         }
+        "PublishPortal" | "DisablePortal" => {
+            portals::publish(state, &request.above(), name == "PublishPortal", &request.object()?)?;
+            Value::Null
+        }
+        "PutPortalProductSharingPolicy" => {
+            state.get(&request.above())?;
+            let mut new = request.object()?;
+            new.insert("portalProductId".into(), request.path.get(2).cloned().into());
+            state.objects.insert(at, new.into());
+            Value::Null
+        }
         "PutRoutingRule" => {
             let mut new = members(state.get(&at)?);
             new.extend(request.object()?);
@@ -257,6 +290,9 @@ fn generic(state: &mut State, request: &Request<'_>, at: &str, status: u16) -> T
                 let items: Vec<Value> = items.into_iter().map(|(_, item)| item).collect();
                 return Ok(Reply::json(200, &json!({ "item": items })));
             }
+            for (_, item) in &mut items {
+                portals::summarise(last.map_or("", String::as_str), item);
+            }
             let names = if second { ("maxResults", "nextToken") } else { ("limit", "position") };
             let list = match last.map(String::as_str) {
                 Some("routingrules") => "routingRules",
@@ -282,7 +318,8 @@ fn generic(state: &mut State, request: &Request<'_>, at: &str, status: u16) -> T
             for (name, value) in request.object()? {
                 patch::merge(&mut new, name, value);
             }
-            let new = Value::Object(new);
+            let mut new = Value::Object(new);
+            portals::complete(state, at, &mut new);
             checks::references(state, at, &new)?;
             state.objects.insert(at.to_owned(), new.clone());
             new
@@ -322,9 +359,12 @@ pub(super) fn create(
     checks::rename(last.as_deref().unwrap_or_default(), &mut new);
     if *length > 0 {
         new.insert((*member).to_owned(), state.id(*length).into());
+    } else if list == "domainnameaccessassociations" {
+        let own = format!("/{list}/domainname/{}", state.id(10));
+        new.insert((*member).to_owned(), state.arn(&own).into());
     }
     let own = new.get(*member).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let at = format!("{list}/{own}");
+    let at = format!("{list}/{}", own.replace('/', "%2F"));
     if state.has(&at) {
         return Err(conflict(&format!("{own} already exists")));
     }
@@ -503,7 +543,12 @@ fn deployment(state: &mut State, request: &Request<'_>, list: &str) -> Told<Valu
 
 fn tag(state: &mut State, request: &Request<'_>, name: &str) -> Told<()> {
     let arn = request.path.last().cloned().unwrap_or_default();
-    let path = arn.split_once("::/").map(|(_, path)| path.to_owned()).unwrap_or_default();
+    let path = arn.split_once(":/").map(|(_, path)| path.to_owned()).unwrap_or_default();
+    let path = if path.starts_with("domainnameacc") {
+        format!("domainnameaccessassociations/{}", arn.replace('/', "%2F"))
+    } else {
+        path
+    };
     let second = request.path.first().is_some_and(|part| part == "v2");
     let at = if second && !path.starts_with("domainnames") { format!("v2/{path}") } else { path };
     let mut new = state.get(&at)?.clone();

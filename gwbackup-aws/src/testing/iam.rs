@@ -106,8 +106,9 @@ pub(super) struct Asked<'a> {
     pub(super) method: &'a str,
     /// Without the query.
     pub(super) path: &'a str,
+    pub(super) query: &'a str,
     pub(super) body: &'a [u8],
-    /// What is there at its path.
+    /// What is there at its path, or right above it.
     pub(super) there: Option<&'a Value>,
 }
 
@@ -116,12 +117,47 @@ pub(super) fn needs(asked: &Asked<'_>) -> Vec<Need> {
     let Asked { region, account, operation, method, path, .. } = *asked;
     let path = path.strip_prefix("/v2/").unwrap_or(path).trim_matches('/');
     let body: Value = serde_json::from_slice(asked.body).unwrap_or_default();
+    if let Some(function) = path.strip_prefix("2015-03-31/functions/") {
+        return vec![permission(asked, function)];
+    }
+    let here = format!("arn:aws:apigateway:{region}:{account}:/{path}");
+    let tagged = |action: &str| {
+        let of: String = form_urlencoded::byte_serialize(here.as_bytes()).collect();
+        Need::new(action, format!("arn:aws:apigateway:{region}::/tags/{of}%2Fnew"))
+    };
+    let tags = method == "POST" && !path.starts_with("tags") && body["tags"].is_object();
     if OWN.iter().any(|own| operation.contains(own)) {
         let action = operation.replace("PutRoutingRule", "UpdateRoutingRule");
-        let resource = format!("arn:aws:apigateway:{region}:{account}:/{path}");
-        return vec![Need::new(format!("apigateway:{action}"), resource)];
+        let mut found = vec![Need::new(format!("apigateway:{action}"), &here)];
+        found.extend(tags.then(|| tagged("apigateway:POST")));
+        // What a portal shows has to be readable.
+        let shown = match operation {
+            "CreatePortal" | "UpdatePortal" => body["includedPortalProductArns"].as_array(),
+            "PublishPortal" => {
+                asked.there.and_then(|there| there["includedPortalProductArns"].as_array())
+            }
+            _ => None,
+        };
+        let shown = shown.into_iter().flatten().filter_map(Value::as_str);
+        found.extend(shown.map(|product| Need::new("apigateway:GetPortalProduct", product)));
+        return found;
     }
-    let at = format!("arn:aws:apigateway:{region}::/{path}");
+    let is_private = asked.there.is_some_and(|there| {
+        let types = there["endpointConfiguration"]["types"].as_array();
+        types.is_some_and(|types| types.contains(&"PRIVATE".into()))
+    });
+    let at = match path.split('/').collect::<Vec<_>>().as_slice() {
+        ["domainnames", name] if is_private => {
+            format!("arn:aws:apigateway:{region}:{account}:/domainnames/{name}+id")
+        }
+        ["domainnameaccessassociations"] => here.clone(),
+        // The thing is named by its ARN, which says it all.
+        ["domainnameaccessassociations", arn] => form_urlencoded::parse(arn.as_bytes())
+            .next()
+            .map(|(own, _)| own.into_owned())
+            .unwrap_or_default(),
+        _ => format!("arn:aws:apigateway:{region}::/{path}"),
+    };
     let mut found = vec![Need::new(format!("apigateway:{method}"), &at)];
     let mut also = |action: &str| found.push(Need::new(format!("apigateway:{action}"), &at));
     // Paths of a patch's operations, with what they do.
@@ -158,11 +194,12 @@ pub(super) fn needs(asked: &Asked<'_>) -> Vec<Need> {
             also("UpdateDomainNamePolicy");
         }
     }
-    if method == "POST" && !path.starts_with("tags") && body["tags"].is_object() {
-        let of: String = form_urlencoded::byte_serialize(at.as_bytes()).collect();
-        let tags = format!("arn:aws:apigateway:{region}::/tags/{of}%2Fnew");
-        found.push(Need::new("apigateway:PUT", tags));
+    if operation == "CreateDomainNameAccessAssociation" {
+        let domain = body["domainNameArn"].as_str().unwrap_or_default();
+        let domain = domain.replace("::/", &format!(":{account}:/"));
+        found.push(Need::new("apigateway:CreateAccessAssociation", domain));
     }
+    found.extend(tags.then(|| tagged("apigateway:PUT")));
     let mut roles = Vec::new();
     passed(&body, &mut roles);
     for role in roles {
@@ -170,6 +207,19 @@ pub(super) fn needs(asked: &Asked<'_>) -> Vec<Need> {
         found.push(need.when("iam:PassedToService", "apigateway.amazonaws.com"));
     }
     found
+}
+
+/// A function is told who may call it.
+fn permission(asked: &Asked<'_>, path: &str) -> Need {
+    let arn = path.split('/').next().unwrap_or_default();
+    let arn = form_urlencoded::parse(arn.as_bytes()).next().map(|(own, _)| own.into_owned());
+    let arn = arn.unwrap_or_default();
+    let resource = match asked.query.strip_prefix("Qualifier=") {
+        Some(qualifier) => format!("{arn}:{qualifier}"),
+        None => arn,
+    };
+    let action = if asked.method == "POST" { "AddPermission" } else { "RemovePermission" };
+    Need::new(format!("lambda:{action}"), resource)
 }
 
 /// The roles that a body names, at any depth, and in a patch's operations.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::entities::{self, Request};
 use super::faults::{Asked, Fault, Rule};
+use super::functions;
 use super::http::Answer;
 use super::iam::{self, Gate};
 use super::principal;
@@ -186,8 +187,9 @@ fn answered(
         operation,
         method,
         path: plain,
+        query: path.split_once('?').map_or("", |(_, query)| query),
         body,
-        there: state.objects.get(plain.trim_matches('/')),
+        there: there(&state, plain),
     };
     if let Some(lacking) = shared.gate.lacks(iam::needs(&asked)) {
         let message = format!(
@@ -200,10 +202,20 @@ fn answered(
     (fault.is_none()).then_some(reply)
 }
 
+/// What is at a path, or what is published there.
+fn there<'a>(state: &'a State, path: &str) -> Option<&'a Value> {
+    let path = path.trim_matches('/').trim_end_matches("/publish");
+    let domain = path.strip_prefix("v2/").filter(|path| path.starts_with("domainnames"));
+    state.objects.get(domain.unwrap_or(path))
+}
+
 /// A request without a network.
 pub(super) fn perform(state: &mut State, method: &str, path: &str, body: &[u8]) -> Reply {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let request = Request::new(method, path, query, body);
+    if path.starts_with("/2015-03-31/functions/") {
+        return functions::handle(state, &request).unwrap_or_else(Reply::from);
+    }
     entities::handle(state, &request).unwrap_or_else(Reply::from)
 }
 

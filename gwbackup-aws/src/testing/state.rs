@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) objects: BTreeMap<String, Value>,
     /// When each link was made.
     pub(super) links: BTreeMap<String, i64>,
+    /// What each function lets others do: by its ARN and the statement's id.
+    pub(super) functions: BTreeMap<String, BTreeMap<String, Value>>,
     pub(super) operations: Arc<Vec<Operation>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) account: String,
@@ -52,6 +54,7 @@ impl State {
         let mut state = Self {
             objects,
             links: BTreeMap::new(),
+            functions: BTreeMap::new(),
             operations,
             clock,
             account,
@@ -88,6 +91,11 @@ impl State {
             n /= base;
         }
         text
+    }
+
+    /// The full name of what lies at a path, where it bears the account.
+    pub(super) fn arn(&self, path: &str) -> String {
+        format!("arn:aws:apigateway:{}:{}:{path}", self.region, self.account)
     }
 
     /// A secret of its own making.

@@ -1,5 +1,6 @@
 //! Making, changing and removing one thing.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use gwbackup_core::error::ErrorKind;
@@ -9,15 +10,15 @@ use gwbackup_core::{Error, Result};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Told, Work, patch, settle};
+use super::{Told, Work, patch, portal, settle};
 use crate::client::Call;
 use crate::read::{Node, list_at, node};
-use crate::table::{Change, Make, Row};
+use crate::table::{self, Change, Make, Row};
 
 /// Between two looks at what takes its time.
-const LOOK: Duration = Duration::from_secs(15);
+pub(super) const LOOK: Duration = Duration::from_secs(15);
 /// Looks at what takes its time: half an hour.
-const LOOKS: usize = 120;
+pub(super) const LOOKS: usize = 120;
 
 impl Work<'_> {
     /// Makes what is not there, and brings what the creation does not take with a second call.
@@ -107,7 +108,7 @@ impl Work<'_> {
             body
         };
         let method = if row.make == Make::Put { Method::PUT } else { Method::POST };
-        if row.make == Make::Put {
+        if row.make == Make::Put && row.told != table::Told::Alone {
             path.push(&own);
         }
         let mut call = Call::new(method, path).body(sent(row, &body)?);
@@ -146,11 +147,16 @@ impl Work<'_> {
         parent: Option<&Node>,
         call: Call<'_>,
     ) -> Result<Told<Node>> {
+        let path = call.path.clone();
         let answer = self.aws.0.client.send(self.cx, call).await;
-        let text = match settle(answer.and_then(crate::answer::Answer::text))? {
+        let mut text = match settle(answer.and_then(crate::answer::Answer::text))? {
             Ok(text) => text,
             Err(error) => return Ok(Err(error)),
         };
+        // Where the service says nothing but that it was done.
+        if text.is_empty() {
+            text = self.aws.0.client.get(self.cx, Call::get(path)).await?.text()?;
+        }
         let document = Document::parse(&text)?.without(["/resourceMethods"]);
         node(row, parent, document).map(Ok)
     }
@@ -176,9 +182,8 @@ impl Work<'_> {
             }
             Change::Members => {
                 let members = patch::members(&old.to_value(), &new.to_value());
-                (!members.is_empty()).then(|| {
-                    Call::new(Method::PATCH, at()).body(Value::Object(members).to_string())
-                })
+                let body = sent(row, &Document::from_value(&members.into())?)?;
+                (body != "{}").then(|| Call::new(Method::PATCH, at()).body(body))
             }
             Change::Again => Some(Call::new(Method::PUT, at()).body(sent(row, &new)?)),
             Change::Never => {
@@ -213,6 +218,12 @@ impl Work<'_> {
             self.refuse(key, error);
             return Ok(());
         }
+        if row.kind == "portal"
+            && let Err(error) = self.publish(live, &wanted).await?
+        {
+            self.refuse(key, error);
+            return Ok(());
+        }
         self.done.insert(key.clone(), Effect::Updated);
         Ok(())
     }
@@ -226,7 +237,8 @@ impl Work<'_> {
             }
         };
         let (old, new) = (tags(old), tags(new));
-        let arn = self.aws.arn(&live.address);
+        let own = live.resource.document.text(&format!("/{}", live.row.arn));
+        let arn = own.map_or_else(|| self.aws.arn(&live.address), Cow::into_owned);
         let second = live.address.first().is_some_and(|part| part == "v2");
         let path = || if second { vec!["v2", "tags", &*arn] } else { vec!["tags", &*arn] };
         let set: Map<String, Value> = new
@@ -282,7 +294,7 @@ impl Work<'_> {
             let Some(node) = self.aws.root(self.cx, made.row, id).await? else { break };
             let status = ["/status", "/vpcLinkStatus"]
                 .iter()
-                .find_map(|at| node.resource.document.text(at).map(std::borrow::Cow::into_owned));
+                .find_map(|at| node.resource.document.text(at).map(Cow::into_owned));
             self.live.insert(node.resource.key.clone(), node);
             match status.as_deref() {
                 Some("AVAILABLE") => return Ok(()),
@@ -304,7 +316,7 @@ fn is_marked(row: &Row) -> bool {
     row.parent.is_empty() && row.is_assigned()
 }
 
-/// What a creation says, where that differs from what is read.
+/// What is said, where that differs from what is read.
 fn sent(row: &Row, body: &Document) -> Result<String> {
     let renamed = |from: &str, to: &str| -> Result<Document> {
         match body.get(&format!("/{from}")) {
@@ -320,6 +332,14 @@ fn sent(row: &Row, body: &Document) -> Result<String> {
             keyed.without(["/type"]).with_member("/keyType", &kind)?
         }
         "rest_gateway_response" => body.without(["/responseType"]),
+        "portal" => portal::sent(body)?,
+        // What is shown may have been derived; from now on it is said.
+        "product_rest_endpoint_page" => match body.get("/displayContent") {
+            Some(shown) => {
+                body.with_member("/displayContent", &format!("{{\"overrides\":{shown}}}"))?
+            }
+            None => body.clone(),
+        },
         _ => body.clone(),
     };
     Ok(body.as_str().to_owned())

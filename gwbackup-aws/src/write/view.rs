@@ -35,11 +35,16 @@ impl Work<'_> {
     pub(super) fn resolved(&self, state: &Resolved) -> (Document, Vec<String>) {
         let mut names: Vec<(Place, String)> = Vec::new();
         let mut open = Vec::new();
+        let later = Row::of(&state.resource.key.kind).map(|row| row.later).unwrap_or_default();
         for reference in &state.pending {
-            match self.now(reference) {
-                Some(name) => names.push((reference.at.clone(), name)),
-                None => open.push(reference.at.pointer.clone()),
+            let at = &reference.at.pointer;
+            if let Some(name) = self.now(reference) {
+                names.push((reference.at.clone(), name));
+                continue;
             }
+            // What comes later comes whole.
+            let whole = later.iter().find(|member| at.starts_with(**member));
+            open.push(whole.map_or_else(|| at.clone(), |member| (*member).to_owned()));
         }
         let document = &state.resource.document;
         let document = document.rewrite(&names).unwrap_or_else(|_| document.clone());
@@ -69,14 +74,12 @@ impl Work<'_> {
     /// The present name of what a pending reference names.
     fn now(&self, reference: &Reference) -> Option<String> {
         let To::Resource { kinds, handle, value, .. } = &reference.to else { return None };
-        let by_key = handle.as_str() == "id";
         let name = |resource: &Resource, row: &Row| -> String {
-            let own =
-                |document: &Document| document.text(&format!("/{}", row.id)).map(Cow::into_owned);
-            if by_key {
-                resource.key.id.last().into_owned()
-            } else {
-                own(&resource.document).unwrap_or_default()
+            let own = |member: &str| resource.document.text(&format!("/{member}"));
+            match handle.as_str() {
+                "id" => resource.key.id.last().into_owned(),
+                "arn" => own(row.arn).map(Cow::into_owned).unwrap_or_default(),
+                _ => own(row.id).map(Cow::into_owned).unwrap_or_default(),
             }
         };
         let found = self.after.iter().find(|(key, state)| {

@@ -119,6 +119,7 @@ pub(crate) fn make(double: &AwsDouble, path: &str, body: Value) -> String {
         "integrationId",
         "routeId",
         "deploymentId",
+        "portalId",
     ];
     let id = ids.iter().find_map(|name| made[*name].as_str());
     id.unwrap_or_default().to_owned()

@@ -9,6 +9,7 @@ mod iam;
 mod policy;
 mod preflight;
 mod rich;
+mod shown;
 mod source;
 mod still;
 mod storage;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use crate::bench::{Bench, ask, aws, make};
-use crate::iam::{assert_exact, grants};
+use crate::iam::{assert_exact, grants, is_read};
 use crate::rich;
 
 fn region() -> Region {
@@ -45,7 +45,9 @@ pub(crate) fn fill(bench: &Bench, double: &AwsDouble) {
     let tags = json!({ "team": "a" });
     let new = json!({ "name": "ruled", "protocolType": "HTTP", "tags": tags });
     let api = make(double, "/v2/apis", new);
+    ask(double, "POST", &format!("/v2/apis/{api}/stages"), json!({ "stageName": "$default" }));
     (1..=3).for_each(|n| rule(double, &api, n));
+    make(double, "/v2/portalproducts", json!({ "displayName": "Without policy" }));
     let policy = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow",
         "Principal": "*", "Action": "execute-api:Invoke", "Resource": "execute-api:/*" }] });
     let endpoint = json!({ "types": ["REGIONAL"] });
@@ -93,7 +95,6 @@ fn disturb(double: &AwsDouble) {
     let mtls = "/domainnames/mtls.example.com";
     patch(mtls, "/mutualTlsAuthentication/truststoreVersion", "2");
     patch("/account", "/cloudwatchRoleArn", "arn:aws:iam::123456789012:role/other");
-    let two = &first["v2/apis"];
     let rules: Vec<Value> =
         ask(double, "GET", RULES, Value::Null)["routingRules"].as_array().unwrap().clone();
     let id = |n: usize| rules[n]["routingRuleId"].as_str().unwrap();
@@ -101,9 +102,9 @@ fn disturb(double: &AwsDouble) {
     let mut other = rules[1].clone();
     other["conditions"] = json!([{ "matchBasePaths": { "anyOf": ["other"] } }]);
     ask(double, "PUT", &format!("{RULES}/{}", id(1)), other);
-    rule(double, two, 9);
     let state = double.state();
     let tagged = state.iter().find(|(_, value)| value["name"] == "ruled").unwrap().0;
+    rule(double, tagged.rsplit('/').next().unwrap(), 9);
     let arn = format!("arn:aws:apigateway:eu-central-1::/{}", tagged.trim_start_matches("v2/"));
     let arn: String = form_urlencoded::byte_serialize(arn.as_bytes()).collect();
     ask(double, "POST", &format!("/v2/tags/{arn}"), json!({ "tags": { "team": "b", "x": "1" } }));
@@ -111,15 +112,69 @@ fn disturb(double: &AwsDouble) {
     make(double, "/apikeys", json!({ "name": "new" }));
     make(double, "/clientcertificates", json!({ "description": "new" }));
     make(double, "/usageplans", json!({ "name": "new" }));
-    make(double, "/restapis", json!({ "name": "new" }));
+    let api = make(double, "/restapis", json!({ "name": "new" }));
+    let auth = outside().pop().unwrap();
+    let address = format!(
+        "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/{auth}/invocations"
+    );
+    let authorizer = json!({ "name": "a", "type": "TOKEN", "authorizerUri": address,
+        "identitySource": "method.request.header.Authorization" });
+    make(double, &format!("/restapis/{api}/authorizers"), authorizer);
     make(double, "/v2/apis", json!({ "name": "new", "protocolType": "HTTP" }));
     make(double, "/vpclinks", json!({ "name": "new", "targetArns": ["arn:aws:x:1"] }));
     domain(double, "new.example.com");
+    let inside = json!({ "domainName": "new.inside.example.com", "certificateArn": CERTIFICATE,
+        "endpointConfiguration": { "types": ["PRIVATE"] } });
+    let inside = ask(double, "POST", "/domainnames", inside);
+    let access = json!({ "domainNameArn": inside["domainNameArn"],
+        "accessAssociationSourceType": "VPCE", "accessAssociationSource": "vpce-new" });
+    ask(double, "POST", "/domainnameaccessassociations", access);
+    patch("/domainnames/inside0.example.com", "/certificateArn", &format!("{CERTIFICATE}2"));
 }
 
-fn roles() -> Vec<String> {
-    let names = ["logs", "invoke"];
-    names.map(|name| format!("arn:aws:iam::123456789012:role/{name}")).to_vec()
+/// The same for portals and their products.
+fn disturb_portals(double: &AwsDouble) {
+    let state = double.state();
+    let find = |fits: &dyn Fn(&str, &Value) -> bool| {
+        let found = state.iter().find(|(at, value)| fits(at, value));
+        format!("/{}", found.unwrap().0)
+    };
+    let change = |at: &str, body: Value| ask(double, "PATCH", at, body);
+    let page = find(&|at, _| at.contains("/productpages/"));
+    change(&page, json!({ "displayContent": { "title": "Start", "body": "another" } }));
+    let endpoint = find(&|at, _| at.contains("/productrestendpointpages/"));
+    change(&endpoint, json!({ "tryItState": "DISABLED" }));
+    let product = page.split("/productpages/").next().unwrap();
+    let content = json!({ "displayContent": { "title": "New", "body": "new" } });
+    ask(double, "POST", &format!("{product}/productpages"), content);
+    let mut identifier = state[endpoint.trim_start_matches('/')]["restEndpointIdentifier"].clone();
+    identifier["identifierParts"]["path"] = "/new".into();
+    let new = json!({ "restEndpointIdentifier": identifier, "tryItState": "ENABLED" });
+    ask(double, "POST", &format!("{product}/productrestendpointpages"), new);
+    let free = find(&|_, value| value["displayName"] == "Without policy");
+    let policy = json!({ "policyDocument": json!({ "Version": "2012-10-17" }).to_string() });
+    ask(double, "PUT", &format!("{free}/sharingpolicy"), policy);
+    let withdrawn = find(&|at, value| {
+        at.starts_with("v2/portals/") && value["portalContent"]["description"] == "2"
+    });
+    ask(double, "POST", &format!("{withdrawn}/publish"), json!({}));
+    let mut content = state[withdrawn.trim_start_matches('/')]["portalContent"].clone();
+    content["displayName"] = "Another".into();
+    change(&withdrawn, json!({ "portalContent": content }));
+    make(double, "/v2/portalproducts", json!({ "displayName": "New" }));
+    let portal = json!({ "authorization": { "none": {} }, "endpointConfiguration": { "none": {} },
+        "portalContent": content });
+    make(double, "/v2/portals", portal);
+}
+
+/// What the account names outside of the gateway.
+fn outside() -> Vec<String> {
+    let names = [
+        "iam::123456789012:role/logs",
+        "iam::123456789012:role/invoke",
+        "lambda:eu-central-1:123456789012:function:auth",
+    ];
+    names.map(|name| format!("arn:aws:{name}")).to_vec()
 }
 
 #[tokio::test]
@@ -143,8 +198,9 @@ async fn a_restore_needs_what_its_policy_allows() {
     bench.succeed(bench.restore(&backup, aws(&double))).await;
     // Now it is all there, and is put right where it is.
     disturb(&double);
+    disturb_portals(&double);
     bench.succeed(bench.restore(&backup, aws(&double)).prune(100)).await;
-    assert_exact(&Policy::restore(&region(), roles()), &double.needs());
+    assert_exact(&Policy::restore(&region(), outside()), &double.needs());
 }
 
 #[test]
@@ -180,26 +236,29 @@ async fn a_policy_for_a_plan_allows_it_and_little_else() {
     assert_eq!(outcome.report.status, RunStatus::Success, "{:#?}", outcome.report.failures);
     let mut writes: Vec<String> = grants(&policy)
         .into_iter()
-        .filter(|grant| !grant.action.ends_with(":GET") && !grant.action.contains(":List"))
+        .filter(|grant| !is_read(grant))
         .map(|grant| {
-            let path = grant.resource.rsplit("::").next().unwrap().to_owned();
+            let path = grant.resource.trim_start_matches("arn:aws:apigateway:eu-central-1:");
             format!("{} {path}", grant.action.trim_start_matches("apigateway:"))
         })
         .collect();
     writes.sort();
-    let domain = "/domainnames/mtls.example.com";
-    let key = &format!("/apikeys/{key}");
-    let tags = "/tags/*";
+    let domain = ":/domainnames/mtls.example.com";
+    let private = "123456789012:/domainnames/mtls.example.com+*";
+    let key = &format!(":/apikeys/{key}");
+    let tags = ":/tags/*";
     let mut wanted: Vec<String> = [
-        ("AddCertificateToDomain", "/domainnames"),
+        ("AddCertificateToDomain", ":/domainnames"),
         ("AddCertificateToDomain", domain),
         ("DELETE", key),
         ("DELETE", domain),
+        ("DELETE", private),
         ("DELETE", tags),
         ("PATCH", key),
         ("PATCH", domain),
-        ("POST", "/apikeys"),
-        ("POST", "/domainnames"),
+        ("PATCH", private),
+        ("POST", ":/apikeys"),
+        ("POST", ":/domainnames"),
         ("PUT", tags),
         ("RemoveCertificateFromDomain", domain),
     ]

@@ -6,6 +6,7 @@ use gwbackup_aws::testing::AwsDouble;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, ask, make};
+use crate::shown;
 
 /// Region and account of a double.
 pub(crate) const HOME: (&str, &str) = ("eu-central-1", "123456789012");
@@ -68,7 +69,9 @@ pub(crate) fn fill_with(bench: &Bench, double: &AwsDouble, count: usize) {
         );
     }
     let http: Vec<String> = (0..count).map(|n| self::http(double, n, &second[n])).collect();
-    websocket(double);
+    for n in 0..count {
+        websocket(double, n);
+    }
     let certificate = format!("arn:aws:acm:{region}:{account}:certificate/1");
     for n in 0..count {
         let name = format!("api{n}.example.com");
@@ -95,6 +98,7 @@ pub(crate) fn fill_with(bench: &Bench, double: &AwsDouble, count: usize) {
             json!({ "apiMappingKey": "deep/er", "apiId": http[n], "stage": "$default" }),
         );
     }
+    shown::fill(double, &apis);
 }
 
 /// A REST API whose working copy is not what its stages serve.
@@ -229,6 +233,8 @@ fn rest(double: &AwsDouble, n: usize, link: &str, certificate: &str) -> String {
             &at("stages"),
             json!({ "stageName": name, "deploymentId": deployment, "description": "s",
             "variables": { "alias": name, "table": "t-1" }, "documentationVersion": "2", "tracingEnabled": true,
+            "canarySettings": { "percentTraffic": 12.5, "deploymentId": first, "useStageCache": false,
+                "stageVariableOverrides": { "alias": "canary" } },
             "tags": { "stage": name } }),
         );
     }
@@ -329,11 +335,11 @@ fn http(double: &AwsDouble, n: usize, link: &str) -> String {
     api
 }
 
-fn websocket(double: &AwsDouble) {
+fn websocket(double: &AwsDouble, n: usize) {
     let api = make(
         double,
         "/v2/apis",
-        json!({ "name": "chat", "protocolType": "WEBSOCKET",
+        json!({ "name": "chat", "description": format!("{n}"), "protocolType": "WEBSOCKET",
         "routeSelectionExpression": "$request.body.action" }),
     );
     let at = |rest: &str| format!("/v2/apis/{api}/{rest}");

@@ -32,6 +32,21 @@ const OWN: &[&str] = &[
     "routeResponseId",
     "status",
     "vpcLinkStatus",
+    "routingRuleId",
+    "domainNameAccessAssociationArn",
+    "portalId",
+    "portalProductId",
+    "productPageId",
+    "productRestEndpointPageId",
+    "portalArn",
+    "portalProductArn",
+    "productPageArn",
+    "productRestEndpointPageArn",
+    "portalDefaultDomainName",
+    "portalDomainHostedZoneId",
+    "lastModified",
+    "lastPublished",
+    "lastPublishedDescription",
 ];
 
 /// One line for each thing, sorted; a stage has what it serves beside it.
@@ -78,7 +93,8 @@ fn prefixed(api: &str, held: &Value) -> BTreeMap<String, Value> {
 fn names(state: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
     let mut names = BTreeMap::new();
     for (at, value) in state {
-        let id = at.rsplit('/').next().unwrap();
+        // An ARN in an address is one segment of it, and an id is its end.
+        let id = at.rsplit('/').next().unwrap().rsplit("%2F").next().unwrap();
         let text = |member: &str| value[member].as_str().map(str::to_owned);
         let parts = [
             "path",
@@ -89,10 +105,21 @@ fn names(state: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
             "integrationUri",
             "apiMappingKey",
             "properties",
+            "accessAssociationSource",
         ];
         let mut said: Vec<String> = parts.iter().filter_map(|part| text(part)).collect();
         said.extend(value["quota"]["limit"].as_u64().map(|n| n.to_string()));
-        let is_named = OWN.iter().any(|own| value[*own].as_str() == Some(id));
+        said.extend(value["priority"].as_u64().map(|n| n.to_string()));
+        for at in [
+            "/displayName",
+            "/portalContent/displayName",
+            "/displayContent/title",
+            "/displayContent/endpoint",
+        ] {
+            said.extend(value.pointer(at).and_then(Value::as_str).map(str::to_owned));
+        }
+        let is_id = |own: &str| own == id || own.ends_with(&format!("/{id}"));
+        let is_named = OWN.iter().any(|own| value[*own].as_str().is_some_and(is_id));
         if is_named && !at.contains("/deployments/") {
             // Text that names another thing is no name.
             let said =
@@ -128,7 +155,9 @@ fn strip(value: &mut Value, at: &str, names: &BTreeMap<String, String>) {
             for value in items.iter_mut() {
                 strip(value, at, names);
             }
-            items.sort_by_key(ToString::to_string);
+            if !at.starts_with("v2/portalproducts/") {
+                items.sort_by_key(|item| spoken(&item.to_string(), names));
+            }
         }
         // A schema's text is the same in any layout.
         Value::String(text) if text.starts_with('{') => {
@@ -142,6 +171,7 @@ fn strip(value: &mut Value, at: &str, names: &BTreeMap<String, String>) {
 
 /// The text with each id, which is a word of its own, replaced by what it is called.
 fn spoken(text: &str, names: &BTreeMap<String, String>) -> String {
+    let text = text.replace("%2F", "/");
     let mut said = String::with_capacity(text.len());
     for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
         let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());

@@ -43,6 +43,20 @@ async fn nothing_of_the_old_account_is_left_in_a_new_one() {
         .map(str::to_owned)
         .collect();
     let (region, account) = rich::HOME;
+    // The functions of the other account let the new APIs call them.
+    let mut callers: Vec<String> = Vec::new();
+    for (function, policy) in other.functions() {
+        assert_eq!(function, "arn:aws:lambda:us-west-2:999988887777:function:auth");
+        for statement in policy.values() {
+            let source = statement["Condition"]["ArnLike"]["AWS:SourceArn"].as_str().unwrap();
+            let id = source.strip_prefix("arn:aws:execute-api:us-west-2:999988887777:").unwrap();
+            callers.push(id.strip_suffix("/*").unwrap().to_owned());
+        }
+    }
+    let made =
+        other.state().into_keys().filter_map(|at| at.strip_prefix("restapis/").map(str::to_owned));
+    let made: Vec<String> = made.filter(|rest| !rest.contains('/')).collect();
+    assert_eq!(callers, made);
     for (at, value) in other.state() {
         // The name of a user pool holds a region: it is another thing's name, for people to map.
         let text = value.to_string().replace(&format!("userpool/{region}_"), "");
@@ -105,6 +119,31 @@ async fn a_restore_that_fails_deletes_no_api_that_was_there() {
     assert!(!double.calls().iter().any(|call| call.operation == "DeleteRestApi"));
     double.calm();
     assert_same(&still(&double), &edited, "rolled back");
+}
+
+#[tokio::test]
+async fn an_api_that_may_not_call_its_functions_is_not_left_behind() {
+    let bench = Bench::new().await;
+    let double = bench.account().await;
+    rich::fill_with(&bench, &double, 1);
+    let backup = bench.backup(&double).await;
+    double.clear();
+    let empty = still(&double);
+    double.faults(|asked| {
+        (asked.method == "POST" && asked.path.ends_with("/policy")).then_some(Fault::DENIED)
+    });
+    let outcome = bench.apply(bench.restore(&backup, aws(&double))).await;
+    assert_eq!(outcome.report.status, RunStatus::RolledBack, "{:#?}", outcome.report.failures);
+    double.calm();
+    assert_same(&still(&double), &empty, "rolled back");
+    // With the right it is allowed, and taken back with the API.
+    let outcome = bench.succeed(bench.restore(&backup, aws(&double))).await;
+    assert_eq!(double.functions().values().map(std::collections::BTreeMap::len).sum::<usize>(), 1);
+    let (run, target) = (outcome.report.run.unwrap(), std::sync::Arc::new(aws(&double)));
+    let options = ApplyOptions { accept_loss: true, ..ApplyOptions::default() };
+    let back = bench.repository.roll_back(&bench.cx, run, target, &options).await.unwrap();
+    assert_eq!(back.report.status, RunStatus::RolledBack);
+    assert_eq!(double.functions().values().map(std::collections::BTreeMap::len).sum::<usize>(), 0);
 }
 
 #[tokio::test]
