@@ -56,6 +56,8 @@ pub(crate) struct Tree {
     pub(crate) nodes: Vec<Node>,
     pub(crate) same: Vec<Key>,
     pub(crate) gaps: Vec<Gap>,
+    /// Whether its root is an API that answers by itself.
+    websocket: bool,
 }
 
 impl Aws {
@@ -104,7 +106,9 @@ impl Aws {
 
     /// A root with what lies below it. A part that cannot be read is a gap.
     pub(crate) async fn tree(&self, cx: &Context, root: Node, wanted: &Wanted) -> Result<Tree> {
-        let mut tree = Tree::default();
+        let websocket =
+            root.resource.document.text("/protocolType").is_some_and(|p| p == "WEBSOCKET");
+        let mut tree = Tree { websocket, ..Tree::default() };
         self.below(cx, &root, wanted, &mut tree).await?;
         tree.nodes.push(root);
         Ok(tree)
@@ -119,14 +123,18 @@ impl Aws {
     ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             for row in parent.row.children() {
-                if !wanted.has(row) || !is_offered(row, parent) || row.kind == "rest_method" {
+                if !wanted.has(row) || !is_offered(row, parent, tree) || row.kind == "rest_method" {
                     continue;
                 }
                 cx.check()?;
                 let items = match self.items(cx, row, &parent.address).await {
                     Ok(items) => items,
-                    // Its parent went meanwhile.
-                    Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+                    Err(error)
+                        if error.kind() == ErrorKind::NotFound
+                            && self.is_gone(cx, parent).await? =>
+                    {
+                        Vec::new()
+                    }
                     Err(error) => {
                         let under = Some(&parent.resource.key.id);
                         tree.gaps.extend(gaps(row, under, error)?);
@@ -139,6 +147,9 @@ impl Aws {
                         self.deployments(cx, parent, row, items, wanted, tree).await?;
                     }
                     _ => {
+                        if row.kind == "api_mapping" {
+                            self.keep_second(cx, parent, &items, tree).await?;
+                        }
                         let first = tree.nodes.len();
                         let found = kept(row, parent, items, tree)?;
                         tree.nodes.extend(found);
@@ -151,6 +162,44 @@ impl Aws {
             }
             Ok(())
         })
+    }
+
+    /// Forgets what the first version of the API says of mappings that are for an API of the
+    /// second: they lead to something that the first does not have.
+    async fn keep_second(
+        &self,
+        cx: &Context,
+        domain: &Node,
+        items: &[Document],
+        tree: &mut Tree,
+    ) -> Result<()> {
+        let Some(row) = Row::named("api") else { return Ok(()) };
+        if !items.iter().any(|item| tree.nodes.iter().any(|node| is_told(node, domain, item))) {
+            return Ok(());
+        }
+        let apis = match self.items(cx, row, &[]).await {
+            Ok(apis) => apis,
+            // Without them the first version is as good as the second.
+            Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::NotFound) => {
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let second: BTreeSet<_> = apis.iter().filter_map(|api| api.text("/apiId")).collect();
+        tree.nodes.retain(|node| {
+            let told = |item: &Document| {
+                item.text("/apiId").is_some_and(|id| second.contains(&id))
+                    && is_told(node, domain, item)
+            };
+            !items.iter().any(told)
+        });
+        Ok(())
+    }
+
+    /// Whether it went meanwhile.
+    async fn is_gone(&self, cx: &Context, node: &Node) -> Result<bool> {
+        let call = Call::get(node.address.iter().map(String::as_str));
+        Ok(self.0.client.get(cx, call).await?.is_missing())
     }
 
     /// Every element of a list.
@@ -251,24 +300,34 @@ impl Aws {
         match answer.status {
             // An API whose models are no JSON cannot be exported.
             400 | 403 | 404 | 409 => Ok(None),
-            _ => answer.text().map(Some),
+            // Nothing else can be imported again.
+            _ => answer.text().map(|text| Some(text).filter(|text| is_openapi(text))),
         }
     }
 }
 
+/// Whether a thing is a mapping that the second version of the API lists as this item.
+fn is_told(node: &Node, domain: &Node, item: &Document) -> bool {
+    node.row.kind == "base_path_mapping"
+        && node.resource.parent.as_ref() == Some(&domain.resource.key)
+        && node.resource.document.text("/restApiId") == item.text("/apiId")
+        && Row::named("api_mapping")
+            .is_some_and(|row| node.resource.key.id.last() == called(row, item))
+}
+
+/// Whether it is what was asked for.
+fn is_openapi(text: &str) -> bool {
+    Document::parse(text).is_ok_and(|said| said.text("/openapi").is_some())
+}
+
 /// Whether a parent can have such things: each list that is not asked for saves a call.
-fn is_offered(row: &Row, parent: &Node) -> bool {
-    let text = |at: &str| parent.resource.document.text(at).unwrap_or_default().into_owned();
+fn is_offered(row: &Row, parent: &Node, tree: &Tree) -> bool {
     match row.kind {
-        "api_model" => text("/protocolType") == "WEBSOCKET",
-        // Only a WebSocket API answers by itself.
-        "api_integration_response" => {
-            parent.resource.document.get("/integrationResponseSelectionExpression").is_some()
+        "api_model" | "api_integration_response" | "api_route_response" => tree.websocket,
+        "routing_rule" => {
+            let mode = parent.resource.document.text("/routingMode");
+            mode.is_some_and(|mode| mode.contains("ROUTING_RULE"))
         }
-        "api_route_response" => {
-            parent.resource.document.get("/routeResponseSelectionExpression").is_some()
-        }
-        "routing_rule" => text("/routingMode").contains("ROUTING_RULE"),
         _ => true,
     }
 }
@@ -278,15 +337,10 @@ fn kept(row: &'static Row, parent: &Node, items: Vec<Document>, tree: &Tree) -> 
     let mut names = BTreeSet::new();
     let mut found = Vec::new();
     for item in items {
-        let seen = |node: &Node| {
-            node.row.kind == "base_path_mapping"
-                && node.resource.document.text("/restApiId") == item.text("/apiId")
-                && node.resource.key.id.last() == called(row, &item)
-        };
         let skipped = match row.kind {
             "rest_gateway_response" => item.get("/defaultResponse") == Some("true"),
             // Both versions of the API list it.
-            "api_mapping" => tree.nodes.iter().any(seen),
+            "api_mapping" => tree.nodes.iter().any(|node| is_told(node, parent, &item)),
             _ => false,
         };
         if skipped {
@@ -389,6 +443,8 @@ pub(crate) fn gaps(row: &'static Row, under: Option<&Id>, error: Error) -> Resul
     let cause = match error.kind() {
         ErrorKind::Denied => Cause::Denied,
         ErrorKind::Unavailable | ErrorKind::Throttled => Cause::Unreachable,
+        // A list that is not there at all, of something that is.
+        ErrorKind::NotFound => Cause::NotOffered,
         ErrorKind::Cancelled | ErrorKind::Unauthenticated => return Err(error),
         _ => Cause::Failed,
     };

@@ -89,6 +89,7 @@ fn rule(at: &str, is: Is) -> MemberRule {
         Is::Immutable => Member::Immutable,
         Is::Secret => Member::Secret,
         Is::Unordered => Member::Unordered,
+        Is::Spare => Member::Spare,
         Is::Default(json) => Member::Default(serde_json::from_str(json).unwrap_or_default()),
     };
     MemberRule { at: at.to_owned(), is }

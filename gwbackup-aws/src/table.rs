@@ -33,6 +33,8 @@ pub(crate) struct Row {
     pub(crate) members: &'static [(&'static str, Is)],
     /// Members that only a change takes.
     pub(crate) later: &'static [&'static str],
+    /// Members that every change has to name.
+    pub(crate) always: &'static [&'static str],
     pub(crate) refs: &'static [Ref],
     pub(crate) restore: Restore,
     /// Equal content is the same thing.
@@ -99,6 +101,8 @@ pub(crate) enum Is {
     Immutable,
     Secret,
     Unordered,
+    /// It can be made without.
+    Spare,
     /// Absent means this (JSON).
     Default(&'static str),
 }
@@ -142,6 +146,7 @@ const fn row(kind: &'static str, parent: &'static str, rank: u16, list: &'static
         can_go: true,
         members: &[],
         later: &[],
+        always: &[],
         refs: &[],
         restore: Restore::Always,
         nameless: false,

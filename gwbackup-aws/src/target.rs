@@ -94,6 +94,15 @@ impl Target for Aws {
                 findings.push(finding.about(change.no));
             }
         }
+        for change in makes("rest_deployment") {
+            let state = states.one(Side::After, &change.key).await?;
+            if state.is_none_or(|state| state.resource.document.get("/export").is_none()) {
+                let what = "it is made of the API as it is in the backup: what it served could \
+                    not be exported";
+                let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
+                findings.push(finding.about(change.no));
+            }
+        }
         let apis = u32::try_from(makes("rest_api").count()).unwrap_or(u32::MAX);
         if apis > 0 {
             let time = self.at_budget(DELETION.saturating_mul(apis)).as_secs();

@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::TryStreamExt as _;
 use gwbackup_core::error::{ErrorKind, Retry};
 use gwbackup_core::model::{
-    Action, Attempt, Change, Description, Effect, Key, Kind, Outcome, Resolved, Role, Scope, Side,
-    Step, StepReceipt,
+    Action, Attempt, Change, Description, Effect, Gap, Key, Kind, Outcome, Resolved, Role, Scope,
+    Side, Step, StepReceipt,
 };
 use gwbackup_core::target::{States, StepLog};
 use gwbackup_core::{Context, Error, Result};
@@ -136,10 +136,13 @@ impl<'a> Work<'a> {
             self.live.clear();
             return Ok(());
         };
-        // A part that cannot be read cannot be written either.
         let wanted = Wanted { scope: Scope::default(), known: None, without_exports: true };
         let tree = self.aws.tree(self.cx, node, &wanted).await?;
-        if let Some(gap) = tree.gaps.first() {
+        // A part that cannot be read cannot be written either.
+        let keys = || self.before.keys().chain(self.after.keys());
+        let written =
+            |gap: &&Gap| gap.kind.as_ref().is_none_or(|kind| keys().any(|key| key.kind == *kind));
+        if let Some(gap) = tree.gaps.iter().find(written) {
             return Err(Error::new(ErrorKind::Denied, gap.detail.clone()).on(&root));
         }
         self.live = tree.nodes.into_iter().map(|node| (node.resource.key.clone(), node)).collect();
@@ -284,6 +287,9 @@ impl<'a> Work<'a> {
         let Some(wanted) = self.after.get(key).cloned() else { return Ok(()) };
         let Some(live) = self.live.get(&self.place(key)).cloned() else {
             if key.kind.as_str() == "rest_deployment" {
+                if self.changes.contains_key(key) {
+                    self.deploy(key).await?;
+                }
                 return Ok(());
             }
             // What no change names is somebody else's matter, unless it was there before.

@@ -4,7 +4,7 @@
 //! upload in parts onto a taken name, and forgets the lock of what was written in parts.
 #![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
 
-#[path = "support/moto.rs"]
+#[path = "support/peer.rs"]
 mod support;
 
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use gwbackup_core::crypt::{DataKey, KeyContext, KeyProvider, KeyPurpose};
 use gwbackup_core::error::ErrorKind;
 use gwbackup_core::sink::{Body, ObjectName, Sink};
 use gwbackup_core::testing::conformance;
-use support::Moto;
+use support::Peer;
 use url::Url;
 
 const REGION: &str = "eu-central-1";
 
-fn config(moto: &Moto) -> S3Config {
+fn config(moto: &Peer) -> S3Config {
     let config = S3Config::new("backups", REGION, Config::fixed("AKIATEST", "secret"));
     config.with_endpoint(Url::parse(&moto.url).unwrap())
 }
 
-fn make_bucket(moto: &Moto, more: &str) {
+fn make_bucket(moto: &Peer, more: &str) {
     moto.ask(&format!(
         "s3.create_bucket(Bucket='backups', CreateBucketConfiguration=\
          {{'LocationConstraint': '{REGION}'}}{more})"
@@ -39,7 +39,7 @@ async fn put(sink: &S3Sink, name: &str, bytes: Vec<u8>) -> gwbackup_core::Result
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_emulated_bucket_keeps_the_promises_of_a_sink() {
-    let Some(moto) = Moto::start() else { return };
+    let Some(moto) = Peer::moto() else { return };
     make_bucket(&moto, "");
     let number = AtomicU32::new(0);
     conformance::sink(|| {
@@ -52,7 +52,7 @@ async fn an_emulated_bucket_keeps_the_promises_of_a_sink() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_is_what_their_sdk_reads() {
-    let Some(moto) = Moto::start() else { return };
+    let Some(moto) = Peer::moto() else { return };
     make_bucket(&moto, ", ObjectLockEnabledForBucket=True");
     let key = moto.ask("print(kms.create_key()['KeyMetadata']['KeyId'])");
     let retention = Retention { mode: LockMode::Governance, days: 30 };
@@ -77,7 +77,7 @@ async fn what_is_written_is_what_their_sdk_reads() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emulated_key_keeps_the_promises_of_a_provider() {
-    let Some(moto) = Moto::start() else { return };
+    let Some(moto) = Peer::moto() else { return };
     let at = |name: &str| {
         let key = KmsKey::new(name, REGION, Config::fixed("AKIATEST", "secret")).unwrap();
         key.with_endpoint(Url::parse(&moto.url).unwrap())

@@ -2,7 +2,7 @@
 
 use gwbackup_core::model::{Restore, Role};
 
-use super::Is::{Default, Immutable, Moving, Own, Secret, Unordered};
+use super::Is::{Default, Immutable, Moving, Own, Secret, Spare, Unordered};
 use super::{Change, Make, Row, Told, arn, needs, refers, row};
 use crate::client::Paging;
 
@@ -154,7 +154,13 @@ pub(super) const ROWS: &[Row] = &[
             ("/export/servers", Own),
             ("/export/info/version", Own),
             ("/apiSummary", Own),
+            ("/export", Spare),
         ],
+        refs: &[refers(
+            "/export/paths/*/*/x-amazon-apigateway-integration/cacheNamespace",
+            &["rest_resource"],
+            Role::Weak,
+        )],
         restore: Restore::WhenReferenced,
         nameless: true,
         ..row("rest_deployment", "rest_api", 16, "deployments")

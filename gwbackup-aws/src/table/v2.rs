@@ -126,6 +126,7 @@ pub(super) const ROWS: &[Row] = &[
         id: "apiMappingId",
         named: "apiMappingKey",
         members: &[("/apiMappingId", Own)],
+        always: &["apiId"],
         refs: &[needs("/apiId", &["api", "rest_api"])],
         ..second("api_mapping", "domain_name", 72, "apimappings")
     },

@@ -97,7 +97,7 @@ const TAKEN: &[(&str, &[&str])] = &[
     ("deployments", &["description"]),
     ("apikeys", &["name", "description", "enabled", "customerId"]),
     ("usageplans", &["name", "description", "productCode", "throttle", "quota", "apiStages"]),
-    ("basepathmappings", &["basePath", "restApiId", "stage"]),
+    ("basepathmappings", &["basePath", "restapiId", "stage"]),
     (
         "domainnames",
         &[
@@ -163,7 +163,8 @@ pub(super) fn apply(at: &str, thing: &mut Value, operation: &Value) -> Told<()> 
         }
         _ => {}
     }
-    let last = parts.last().cloned().unwrap_or_default();
+    // A mapping's member is called otherwise in a path.
+    let last = parts.last().map(|last| last.replace("restapiId", "restApiId")).unwrap_or_default();
     let mut place = thing;
     for part in parts.iter().take(parts.len() - 1) {
         if !place.is_object() {

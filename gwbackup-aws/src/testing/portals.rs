@@ -34,7 +34,9 @@ pub(super) fn complete(state: &State, at: &str, new: &mut Value) {
             json!({ "endpoint": format!("{} {}", text(parts, "method"), text(parts, "path")) });
         let said = new.get("displayContent").cloned().unwrap_or_default();
         let said = said.get("overrides").or(said.get("endpoint").is_some().then_some(&said));
-        for (name, value) in said.and_then(Value::as_object).into_iter().flatten() {
+        // An empty one is none.
+        let said = said.and_then(Value::as_object).into_iter().flatten();
+        for (name, value) in said.filter(|(_, value)| *value != "") {
             shown[name] = value.clone();
         }
         new["displayContent"] = shown;

@@ -181,7 +181,7 @@ impl Work<'_> {
                 })
             }
             Change::Members => {
-                let members = patch::members(&old.to_value(), &new.to_value());
+                let members = patch::members(row, &old.to_value(), &new.to_value());
                 let body = sent(row, &Document::from_value(&members.into())?)?;
                 (body != "{}").then(|| Call::new(Method::PATCH, at()).body(body))
             }
@@ -260,7 +260,8 @@ impl Work<'_> {
                 call = call.query("tagKeys", name.as_str());
             }
             if let Err(error) = self.plain(call).await? {
-                return Ok(Err(error));
+                // A mark that stays does no harm, and whoever compares finds it.
+                return if gone == [MARK] && set.is_empty() { Ok(Ok(())) } else { Ok(Err(error)) };
             }
         }
         if !(set.is_empty() && gone.is_empty())

@@ -1,7 +1,8 @@
 //! What one import says for hundreds of calls, and the snapshots that stages serve.
 
+use gwbackup_core::Result;
+use gwbackup_core::error::ErrorKind;
 use gwbackup_core::model::{Effect, Key};
-use gwbackup_core::{Error, Result};
 use reqwest::Method;
 use serde_json::json;
 
@@ -27,7 +28,8 @@ const SAID: &[&str] = &[
 impl Work<'_> {
     /// Makes the deployments that the step creates: each export becomes the working copy and is
     /// deployed. The working copy itself is put right after them; stages serve what they served.
-    /// Whether all are there.
+    /// A deployment without an export is left to be made of the working copy. False when the
+    /// service refused one.
     pub(super) async fn make_deployments(&mut self) -> Result<bool> {
         let missing = |key: &&Key| {
             key.kind.as_str() == "rest_deployment"
@@ -53,20 +55,28 @@ impl Work<'_> {
     }
 
     async fn make_deployment(&mut self, key: &Key) -> Result<bool> {
+        let Some(state) = self.after.get(key).cloned() else { return Ok(true) };
+        let Some(api) = self.parent_of(&state.resource).cloned() else { return Ok(true) };
+        let (document, _) = self.resolved(&state);
+        let Some(export) = document.get("/export") else { return Ok(true) };
+        match self.put_api(&api, export.to_owned()).await? {
+            Ok(()) => self.deploy(key).await,
+            // An endpoint that knows no import: what is read back tells what the stages serve.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+            Err(error) => {
+                self.refuse(key, error);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Makes a deployment of the working copy as it is now. False when the service refused it.
+    pub(super) async fn deploy(&mut self, key: &Key) -> Result<bool> {
         let (Some(state), Some(row)) = (self.after.get(key).cloned(), Row::of(&key.kind)) else {
             return Ok(true);
         };
         let Some(api) = self.parent_of(&state.resource).cloned() else { return Ok(true) };
         let (document, _) = self.resolved(&state);
-        let Some(export) = document.get("/export") else {
-            let error = Error::invalid("what it served is not in the backup").on(key);
-            self.refuse(key, error);
-            return Ok(false);
-        };
-        if let Err(error) = self.put_api(&api, export.to_owned()).await? {
-            self.refuse(key, error);
-            return Ok(false);
-        }
         let description = document.text("/description").map(std::borrow::Cow::into_owned);
         let body = description.map_or_else(|| json!({}), |text| json!({ "description": text }));
         let path = api.address.iter().map(String::as_str).chain(["deployments"]);

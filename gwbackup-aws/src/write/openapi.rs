@@ -87,14 +87,9 @@ fn root(api: &Value, info: &mut Value, settings: &mut Map<String, Value>) {
             settings.insert(place.to_owned(), value.clone());
         }
     }
-    let policy = api["policy"].as_str().and_then(policy);
-    settings.extend(policy.map(|policy| ("x-amazon-apigateway-policy".to_owned(), policy)));
-}
-
-/// A policy's text may come with its quotes escaped.
-fn policy(text: &str) -> Option<Value> {
-    let plain = serde_json::from_str(text);
-    plain.or_else(|_| serde_json::from_str(&text.replace("\\\"", "\""))).ok()
+    let policy = api["policy"].as_str();
+    let policy = policy.and_then(|text| serde_json::from_str(text).ok());
+    settings.extend(policy.map(|policy: Value| ("x-amazon-apigateway-policy".to_owned(), policy)));
 }
 
 fn scheme(authorizer: &Value) -> Value {

@@ -37,6 +37,8 @@ pub(super) fn operations(row: &Row, old: &Value, new: &Value) -> Vec<Value> {
                 settings(&map(was), &map(is), &mut found);
             }
             ("usage_plan", "apiStages") => stages(was, is, &mut found),
+            // The one member that is called otherwise here.
+            ("base_path_mapping", "restApiId") => difference("/restapiId", was, is, &mut found),
             _ => difference(&format!("/{name}"), was, is, &mut found),
         }
     }
@@ -178,7 +180,7 @@ fn plain(value: &Value) -> String {
 
 /// The members of one `PATCH` of the second version of the API. What goes becomes empty: it knows no
 /// other way.
-pub(super) fn members(old: &Value, new: &Value) -> Map<String, Value> {
+pub(super) fn members(row: &Row, old: &Value, new: &Value) -> Map<String, Value> {
     let none = Map::new();
     let (old, new) = (old.as_object().unwrap_or(&none), new.as_object().unwrap_or(&none));
     let mut found = Map::new();
@@ -206,6 +208,10 @@ pub(super) fn members(old: &Value, new: &Value) -> Map<String, Value> {
             _ => continue,
         };
         found.insert(name.clone(), nothing);
+    }
+    if !found.is_empty() {
+        let named = |name: &&str| new.get(*name).map(|is| ((*name).to_owned(), is.clone()));
+        found.extend(row.always.iter().filter_map(named));
     }
     found
 }

@@ -109,7 +109,13 @@ impl Work<'_> {
         let whole = Resource { document: document.clone(), ..resource.clone() };
         let own =
             self.aws.0.rules.members(&whole, |m| matches!(m, Member::Volatile | Member::ReadOnly));
-        document.without(own).without(absent(resource).collect::<Vec<_>>())
+        let body = document.without(own).without(absent(resource).collect::<Vec<_>>());
+        let policy = body.text("/policy").and_then(|text| unescaped(&text));
+        let policy = policy.map(|text| serde_json::Value::from(text).to_string());
+        match policy.and_then(|token| body.with_member("/policy", &token).ok()) {
+            Some(plain) => plain,
+            None => body,
+        }
     }
 
     /// The live thing that a thing of the view lies below.
@@ -131,4 +137,22 @@ fn absent(resource: &Resource) -> impl Iterator<Item = String> {
         .iter()
         .filter(|mark| matches!(mark.says, Says::Absent(_)) && mark.at.part == Part::Value);
     absent.map(|mark| mark.at.pointer.clone())
+}
+
+/// A policy as it is taken, where it was read with its quotes escaped, as the service gives it.
+fn unescaped(text: &str) -> Option<String> {
+    let escaped = serde_json::from_str::<serde::de::IgnoredAny>(text).is_err();
+    escaped.then(|| serde_json::from_str(&format!("\"{text}\"")).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_sent_as_it_was_once_taken() {
+        assert_eq!(unescaped(r#"{\"a\":\"\/b\"}"#).as_deref(), Some(r#"{"a":"/b"}"#));
+        assert_eq!(unescaped(r#"{"a":"b"}"#), None);
+        assert_eq!(unescaped("no policy at all \""), None);
+    }
 }

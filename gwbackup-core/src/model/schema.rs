@@ -283,6 +283,9 @@ pub enum Member {
         /// Pointer to the reference.
         by: String,
     },
+    /// A creation does without it where the backup does not hold it: the target makes the thing
+    /// otherwise, and its validation says how.
+    Spare,
     /// Absent means this value.
     Default(serde_json::Value),
     /// An array whose order means nothing.

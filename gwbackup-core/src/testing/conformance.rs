@@ -17,4 +17,4 @@ pub use cipher::cipher;
 pub use keys::key_provider;
 pub use sink::sink;
 pub use source::{SourceFixture, Touch, source};
-pub use target::{Edit, TargetFixture, target};
+pub use target::{Edit, TargetFixture, target, target_in};

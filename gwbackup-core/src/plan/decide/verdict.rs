@@ -76,7 +76,8 @@ impl Decider<'_> {
                 "the vendor offers no way to create it".to_owned(),
             ));
         }
-        let mut absent = absences(resource);
+        let spare = |at: &str| spec.members.iter().any(|m| m.is == Member::Spare && m.at == at);
+        let mut absent = absences(resource).filter(|(at, _)| !spare(at));
         let never = absent.clone().find(|(_, why)| *why == Absence::Unreadable);
         if let Some((at, _)) = never.filter(|_| !self.options.supply) {
             let why = format!(

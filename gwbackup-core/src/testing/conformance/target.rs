@@ -68,7 +68,19 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = TargetFixture>,
 {
-    let cx = Context::new();
+    target_in(&Context::new(), make).await;
+}
+
+/// The same in a given context: for a gateway that takes its time by a clock of the test.
+///
+/// # Panics
+/// On the first breach.
+pub async fn target_in<F, Fut>(cx: &Context, make: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = TargetFixture>,
+{
+    let cx = cx.clone();
     let TargetFixture { target, edit } = make().await;
     let description = described(&*target, &cx).await;
     let rules = Rules::new(Arc::clone(&description.schema));

@@ -1,10 +1,11 @@
-//! moto, an emulator of AWS that others wrote, and boto3, the SDK that judges what is in it.
+//! Emulators of AWS that others wrote, and boto3, the SDK that judges what is in them.
 //!
-//! Both are installed below the target folder at the versions that `tests/peers/moto` pins, and only
-//! with `GWBACKUP_PEERS=1` in the environment; then they have to be had. Without it a test of a peer
-//! says that it did not run.
+//! They are installed below the target folder at the versions that `tests/peers/requirements.txt`
+//! pins, and only with `GWBACKUP_PEERS=1` in the environment; then they have to be had. Without it a
+//! test of a peer says that it did not run.
 
 #![allow(clippy::expect_used, clippy::print_stderr, reason = "a failure here fails the test")]
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,29 +14,41 @@ use std::sync::OnceLock;
 
 /// A server of its own on a port that was free.
 #[derive(Debug)]
-pub(crate) struct Moto {
+pub(crate) struct Peer {
     server: Child,
     pub(crate) url: String,
 }
 
-impl Moto {
-    /// A fresh one; `None` where peers are not asked for.
-    pub(crate) fn start() -> Option<Self> {
+impl Peer {
+    /// A fresh moto; `None` where peers are not asked for.
+    pub(crate) fn moto() -> Option<Self> {
+        Self::start(&["-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", "0"])
+    }
+
+    /// A fresh `MiniStack`; `None` where peers are not asked for.
+    pub(crate) fn ministack() -> Option<Self> {
+        Self::start(&["-m", "hypercorn", "ministack.app:app", "--bind", "127.0.0.1:0"])
+    }
+
+    fn start(python: &[&str]) -> Option<Self> {
         if !std::env::var("GWBACKUP_PEERS").is_ok_and(|value| value == "1") {
-            eprintln!("moto was not asked: set GWBACKUP_PEERS=1");
+            eprintln!("no peer was asked: set GWBACKUP_PEERS=1");
             return None;
         }
         let mut command = Command::new(programs().join("python"));
-        command.args(["-u", "-c", "from moto.server import main; main()"]);
-        command.args(["-H", "127.0.0.1", "-p", "0"]).stdout(Stdio::null()).stderr(Stdio::piped());
+        // MiniStack's broker of messages would take a port that is not its own.
+        command.arg("-u").args(python).env("IOT_MTLS_ENABLED", "0");
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut server = command.spawn().expect("a program that was just installed");
         let mut said = BufReader::new(server.stderr.take().expect("a pipe")).lines();
+        // Both say so as soon as they listen.
         let url = said.by_ref().map_while(Result::ok).find_map(|line| {
-            line.split_once("http://").map(|(_, rest)| format!("http://{}", rest.trim()))
+            let (_, rest) = line.split_once("Running on http://")?;
+            Some(format!("http://{}", rest.split_whitespace().next()?))
         });
         // It must never wait for somebody to read its log.
         std::thread::spawn(move || said.for_each(drop));
-        Some(Self { server, url: url.expect("moto names its port") })
+        Some(Self { server, url: url.expect("a peer names its port") })
     }
 
     /// Runs lines of Python with boto3's clients `s3` and `kms`; what they print.
@@ -48,17 +61,27 @@ impl Moto {
              s3, kms = client('s3'), client('kms')\n",
             self.url
         );
-        let output = Command::new(programs().join("python"))
-            .args(["-c", &format!("{clients}{python}")])
-            .output()
-            .expect("a program that was just installed");
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{error}");
-        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+        printed(Command::new(programs().join("python")).args(["-c", &format!("{clients}{python}")]))
+    }
+
+    /// Runs a program of `tests/peers` with the peer's address and these arguments; what it prints.
+    #[track_caller]
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> String {
+        let at = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(program);
+        let mut command = Command::new(programs().join("python"));
+        printed(command.arg("-B").arg(at).arg(&self.url).args(arguments))
     }
 }
 
-impl Drop for Moto {
+#[track_caller]
+fn printed(command: &mut Command) -> String {
+    let output = command.output().expect("a program that was just installed");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
+
+impl Drop for Peer {
     fn drop(&mut self) {
         // Whether or not it is there still, it is not after this.
         let _ = self.server.kill();
@@ -70,8 +93,8 @@ impl Drop for Moto {
 fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
-        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers").join("moto");
-        let pinned = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/moto/requirements.txt");
+        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers").join("python");
+        let pinned = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/requirements.txt");
         let pins = std::fs::read(pinned).expect("the pinned versions");
         let programs = home.join(if cfg!(windows) { "Scripts" } else { "bin" });
         // Written last, so that half an installation is made anew.
