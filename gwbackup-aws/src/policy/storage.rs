@@ -46,6 +46,11 @@ impl Policy {
         keyed("kms:Encrypt", key, repository)
     }
 
+    /// Finds the ARN of a key that is named by its id or an alias: what both others need then, too.
+    pub fn key_finder(key: &str) -> Self {
+        keyed("kms:DescribeKey", key, None)
+    }
+
     /// Opens what was wrapped: what reading needs, and opening a repository by this key alone.
     pub fn key_reader(key: &str, repository: Option<&str>) -> Self {
         keyed("kms:Decrypt", key, repository)

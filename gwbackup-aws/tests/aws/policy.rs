@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gwbackup_aws::testing::AwsDouble;
+use gwbackup_aws::testing::{AwsDouble, Fault};
 use gwbackup_aws::{Policy, Region};
 use gwbackup_core::model::{Kind, Scope};
 use gwbackup_core::restore::{ApplyOptions, RunStatus};
@@ -12,6 +12,7 @@ use url::form_urlencoded;
 use crate::bench::{Bench, ask, aws, make};
 use crate::iam::{assert_exact, grants, is_read};
 use crate::rich;
+use crate::still::{assert_same, still};
 
 fn region() -> Region {
     Region::new(rich::HOME.0, rich::HOME.1).unwrap()
@@ -210,6 +211,35 @@ fn keys_are_left_out_with_their_kinds() {
     let found: Vec<String> = grants(&policy).into_iter().map(|grant| grant.resource).collect();
     let wanted = ["/restapis", "/restapis/*/stages"];
     assert_eq!(found, wanted.map(|path| format!("arn:aws:apigateway:eu-central-1::{path}")));
+}
+
+/// The policy of a plan carries it out, and takes it back when a step fails late.
+#[tokio::test]
+async fn a_policy_for_a_plan_is_enough_for_it_and_its_way_back() {
+    let bench = Bench::new().await;
+    let double = bench.account().await;
+    rich::fill_with(&bench, &double, 1);
+    let before = still(&double);
+    let backup = bench.backup(&double).await;
+    for fails in [true, false] {
+        double.clear();
+        let prepared = bench.plan(bench.restore(&backup, aws(&double))).await;
+        let policy = Policy::restore_of(&region(), prepared.plan());
+        let granted = grants(&policy);
+        for outside in outside() {
+            assert!(granted.iter().any(|grant| grant.resource == outside), "{outside}");
+        }
+        double.guard(move |need| granted.iter().any(|grant| grant.allows(need)));
+        double.faults(move |asked| {
+            (fails && asked.operation == "CreateBasePathMapping").then_some(Fault::LIMIT)
+        });
+        let options = ApplyOptions { accept_loss: true, ..ApplyOptions::default() };
+        let report = prepared.apply(&bench.cx, &options).await.unwrap().report;
+        let wanted = if fails { RunStatus::RolledBack } else { RunStatus::Success };
+        assert_eq!(report.status, wanted, "{:#?}", report.failures);
+        double.guard(|_| true);
+    }
+    assert_same(&still(&double), &before, "restored");
 }
 
 #[tokio::test]

@@ -149,6 +149,14 @@ async fn a_key_is_used_as_its_policies_allow() {
         assert_eq!(error.kind(), ErrorKind::KeyUnavailable, "{error:?}");
     }
     assert!(places.key().recipient(&places.cx).await.is_ok(), "an ARN needs no question");
+    let finder = Policy::key_finder(&places.arn);
+    places.kms.guard(allow(std::slice::from_ref(&finder)));
+    places.kms.set_alias("alias/backup", &places.arn);
+    let before = places.kms.needs().len();
+    let named = KmsKey::new("alias/backup", KmsDouble::REGION, Config::fixed("a", "b")).unwrap();
+    let named = named.with_endpoint(Url::parse(&places.kms.url()).unwrap());
+    named.recipient(&places.cx).await.unwrap();
+    assert_exact(&finder, &places.kms.needs()[before..]);
 }
 
 #[test]
