@@ -125,7 +125,11 @@ impl Output {
             self.say(format_args!("  help: {help}"));
         }
         let code = code(error.kind());
-        self.line(&exit_error(code, error.kind(), &text_of(error), error.advice()));
+        let mut told = exit_error(code, error.kind(), &text_of(error), error.advice());
+        if let Some(reason) = error.reason() {
+            told["reason"] = reason.into();
+        }
+        self.line(&told);
         ExitCode::from(code)
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use gwbackup_core::error::{ErrorKind, Retry};
 use gwbackup_core::{Error, Result};
-use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::client::{Body, Page};
+use crate::signed::Told;
 
 /// A pause where the service asks for one and does not say how long.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -29,22 +29,15 @@ pub(crate) struct Answer {
 struct Said {
     #[serde(alias = "Message", default)]
     message: String,
-    #[serde(rename = "__type", alias = "code", default)]
-    code: String,
 }
 
 impl Answer {
-    pub(crate) fn new(status: u16, headers: &HeaderMap, body: Body, at: String) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let retry_after = text("retry-after").and_then(|text| text.parse().ok());
-        let mut code = text("x-amzn-errortype").unwrap_or_default().to_owned();
-        if code.is_empty() && status >= 400 {
-            code = serde_json::from_slice::<Said>(&body).unwrap_or_default().code;
-        }
-        // `Name:http://...` and `namespace#Name` are both in use.
-        let code = code.split(':').next().unwrap_or_default();
-        let code = code.rsplit('#').next().unwrap_or_default().to_owned();
-        Self { status, body, code, retry_after: retry_after.map(Duration::from_secs), at }
+    pub(crate) fn new(told: Told, at: String) -> Self {
+        let status = told.status.as_u16();
+        let retry_after = told.headers.get("retry-after").and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let code = if status >= 400 { told.code() } else { String::new() };
+        Self { status, body: told.body, code, retry_after, at }
     }
 
     pub(crate) fn is_success(&self) -> bool {
@@ -122,10 +115,6 @@ impl Answer {
             }
             (429, _) => Error::new(ErrorKind::Throttled, "the service asks for a pause (429)")
                 .with_retry(Retry::After(self.retry_after.unwrap_or(PAUSE))),
-            (_, "ExpiredTokenException" | "ExpiredToken") => {
-                Error::new(ErrorKind::Unauthenticated, "the credentials have expired")
-                    .help("log in again; a run that was stopped can be resumed")
-            }
             (401, _)
             | (
                 _,

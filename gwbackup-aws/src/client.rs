@@ -15,7 +15,7 @@ use url::Url;
 use crate::answer::Answer;
 use crate::config::Config;
 use crate::quota::{Quotas, Sort};
-use crate::signed::{Ask, Signed, shown};
+use crate::signed::{Ask, Signed, element, shown};
 
 /// Speaks to one region. Clones share connections and quotas.
 #[derive(Debug, Clone)]
@@ -122,18 +122,30 @@ impl Client {
         Ok(answer)
     }
 
-    /// The account that the credentials belong to.
-    pub(crate) async fn account(&self, cx: &Context) -> Result<String> {
-        let url = &self.0.config.sts;
-        let ask = || {
-            let body = "Action=GetCallerIdentity&Version=2011-06-15".to_owned();
-            self.exchange(cx, "sts", Method::POST, url.clone(), Some(body))
-        };
-        let answer = again(cx, ask).await?.success()?;
-        let text = String::from_utf8_lossy(&answer);
-        let account = text.split_once("<Account>").and_then(|(_, rest)| rest.split_once('<'));
-        let account = account.map(|(account, _)| account.to_owned());
-        account.ok_or_else(|| Error::invalid("the identity service names no account"))
+    /// Whom the credentials belong to.
+    pub(crate) async fn caller(&self, cx: &Context) -> Result<Caller> {
+        let body = "Action=GetCallerIdentity&Version=2011-06-15".to_owned();
+        let answer = self.form(cx, "sts", &self.0.config.sts, body).await?.success()?;
+        match (element(&answer, "Account"), element(&answer, "Arn")) {
+            ("", _) => Err(Error::invalid("the identity service names no account")),
+            (account, arn) => Ok(Caller { account: account.to_owned(), arn: arn.to_owned() }),
+        }
+    }
+
+    /// Asks the service that keeps identities, again and again while the fault may pass.
+    pub(crate) async fn identities(&self, cx: &Context, form: String) -> Result<Answer> {
+        self.form(cx, "iam", &self.0.config.iam, form).await
+    }
+
+    async fn form(
+        &self,
+        cx: &Context,
+        service: &'static str,
+        url: &Url,
+        form: String,
+    ) -> Result<Answer> {
+        let ask = || self.exchange(cx, service, Method::POST, url.clone(), Some(form.clone()));
+        again(cx, ask).await
     }
 
     /// Asks the function service, again and again while the fault may pass; every call to it may be
@@ -195,8 +207,10 @@ impl Client {
         url: Url,
         body: Option<String>,
     ) -> Result<Answer> {
-        let kind =
-            if service == "sts" { "application/x-www-form-urlencoded" } else { "application/json" };
+        let kind = match service {
+            "sts" | "iam" => "application/x-www-form-urlencoded",
+            _ => "application/json",
+        };
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if body.is_some() {
@@ -206,7 +220,28 @@ impl Client {
         let ask = Ask { service, method, url, headers, body };
         let told = self.0.signed.exchange(cx.now(), &ask).await?;
         let at = shown(&ask.url).to_owned();
-        Ok(Answer::new(told.status.as_u16(), &told.headers, told.body, at))
+        Ok(Answer::new(told, at))
+    }
+}
+
+/// Whom credentials belong to.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) account: String,
+    /// As STS has it: of a session, where a role was taken on.
+    pub(crate) arn: String,
+}
+
+impl Caller {
+    /// The user or the role, whose policies say what is allowed; `None` for whoever has none, such as
+    /// the owner of the account.
+    pub(crate) fn principal(&self) -> Option<String> {
+        let (head, name) = self.arn.split_once(":assumed-role/").unwrap_or((&self.arn, ""));
+        if name.is_empty() {
+            return self.arn.contains(":user/").then(|| self.arn.clone());
+        }
+        let role = name.split('/').next().unwrap_or_default();
+        Some(format!("{}:role/{role}", head.replace(":sts:", ":iam:")))
     }
 }
 
@@ -240,3 +275,21 @@ pub(crate) struct Page {
 
 /// The whole of an answer, for those who know what to make of it.
 pub(crate) type Body = Bytes;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_belong_to_the_role_behind_a_session() {
+        let principal = |arn: &str| {
+            let caller = Caller { account: "1".to_owned(), arn: arn.to_owned() };
+            caller.principal().unwrap_or_default()
+        };
+        let session = "arn:aws-cn:sts::123456789012:assumed-role/backup/i-0abc";
+        assert_eq!(principal(session), "arn:aws-cn:iam::123456789012:role/backup");
+        let user = "arn:aws:iam::123456789012:user/ops/ada";
+        assert_eq!(principal(user), user);
+        assert_eq!(principal("arn:aws:iam::123456789012:root"), "");
+    }
+}

@@ -59,12 +59,31 @@ pub(crate) fn suffix(region: &str) -> &'static str {
     if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
 }
 
+/// The first part of every ARN of a region.
+pub(crate) fn partition(region: &str) -> &'static str {
+    match region.split('-').next() {
+        Some("cn") => "aws-cn",
+        Some("us") if region.contains("-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}
+
+/// Where the identities of a partition are kept: host, and the region in a signature.
+pub(crate) fn identities(region: &str) -> (&'static str, &'static str) {
+    match partition(region) {
+        "aws-cn" => ("iam.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        "aws-us-gov" => ("iam.us-gov.amazonaws.com", "us-gov-west-1"),
+        _ => ("iam.amazonaws.com", "us-east-1"),
+    }
+}
+
 /// One region of one account. `Debug` shows no secret.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) region: String,
     pub(crate) endpoint: Url,
     pub(crate) sts: Url,
+    pub(crate) iam: Url,
     pub(crate) lambda: Url,
     pub(crate) credentials: SharedCredentialsProvider,
     pub(crate) budget: u8,
@@ -81,10 +100,13 @@ impl Config {
             Url::parse(&format!("https://{service}.{region}.{}/", suffix(region)))
                 .map_err(|_| Error::invalid("this is no region").on(region))
         };
+        let iam = Url::parse(&format!("https://{}/", identities(region).0))
+            .map_err(|_| Error::invalid("this is no region").on(region))?;
         Ok(Self {
             region: region.to_owned(),
             endpoint: at("apigateway")?,
             sts: at("sts")?,
+            iam,
             lambda: at("lambda")?,
             credentials,
             budget: BUDGET,
@@ -103,6 +125,7 @@ impl Config {
     #[must_use]
     pub fn with_endpoint(mut self, endpoint: Url) -> Self {
         self.sts = endpoint.clone();
+        self.iam = endpoint.clone();
         self.lambda = endpoint.clone();
         self.endpoint = endpoint;
         self

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use gwbackup_core::model::Rules;
 use gwbackup_core::{Context, Result};
 
-use crate::client::Client;
-use crate::config::Config;
+use crate::client::{Caller, Client};
+use crate::config::{Config, partition};
 use crate::quota::Quotas;
 use crate::schema::schema;
 
@@ -23,7 +23,7 @@ pub struct Aws(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) client: Client,
     pub(crate) rules: Rules,
-    account: OnceLock<String>,
+    caller: OnceLock<Caller>,
 }
 
 impl Aws {
@@ -37,30 +37,25 @@ impl Aws {
     pub(crate) fn sharing(config: Config, quotas: Arc<Quotas>) -> Result<Self> {
         let client = Client::new(config, quotas)?;
         let rules = Rules::new(schema());
-        Ok(Self(Arc::new(Inner { client, rules, account: OnceLock::new() })))
+        Ok(Self(Arc::new(Inner { client, rules, caller: OnceLock::new() })))
     }
 
     pub(crate) fn config(&self) -> &Config {
         self.0.client.config()
     }
 
-    /// The account's number; asked once.
-    pub(crate) async fn account(&self, cx: &Context) -> Result<String> {
-        if let Some(known) = self.0.account.get() {
+    /// Who this is; asked once.
+    pub(crate) async fn caller(&self, cx: &Context) -> Result<Caller> {
+        if let Some(known) = self.0.caller.get() {
             return Ok(known.clone());
         }
-        let found = self.0.client.account(cx).await?;
-        Ok(self.0.account.get_or_init(|| found).clone())
+        let found = self.0.client.caller(cx).await?;
+        Ok(self.0.caller.get_or_init(|| found).clone())
     }
 
     /// The part of the world that the region belongs to, as ARNs name it.
     pub(crate) fn partition(&self) -> &'static str {
-        let region = &self.config().region;
-        match region.split('-').next() {
-            Some("cn") => "aws-cn",
-            Some("us") if region.contains("-gov-") => "aws-us-gov",
-            _ => "aws",
-        }
+        partition(&self.config().region)
     }
 
     /// The name by which permissions and tags know what lies at an address.

@@ -91,12 +91,6 @@ struct Decrypted {
     plaintext: String,
 }
 
-#[derive(Default, Deserialize)]
-struct Said {
-    #[serde(rename = "__type", default)]
-    code: String,
-}
-
 impl KmsKey {
     /// The key of this name (ARN, id, or `alias/NAME`) in this region, with every right. No I/O.
     /// `Invalid` when the region has not the form of one.
@@ -251,11 +245,10 @@ fn malformed() -> Error {
 
 /// What the service says, by its code: its text may name what nobody should read in a log.
 fn refusal(told: &Told) -> Error {
-    let said: Said = serde_json::from_slice(&told.body).unwrap_or_default();
-    let code = said.code.rsplit('#').next().unwrap_or_default();
+    let code = told.code();
     let status = told.status.as_u16();
     let key = |what: &str| Error::new(ErrorKind::KeyUnavailable, what);
-    match (status, code) {
+    match (status, code.as_str()) {
         (_, "DisabledException") => {
             key("the key is disabled").help("have it enabled, or give another key")
         }
@@ -280,10 +273,6 @@ fn refusal(told: &Told) -> Error {
                 .with_retry(Retry::Later)
         }
         (500.., _) => Error::new(ErrorKind::Unavailable, "the key service failed"),
-        (_, "ExpiredTokenException") => {
-            Error::new(ErrorKind::Unauthenticated, "the credentials have expired")
-                .help("log in again")
-        }
         (_, "UnrecognizedClientException" | "InvalidSignatureException") => Error::new(
             ErrorKind::Unauthenticated,
             "the key service does not accept the credentials",

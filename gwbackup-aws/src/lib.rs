@@ -15,14 +15,16 @@
 //!
 //! [`Aws`] is the gateway, [`schema()`] the table of kinds; [`S3Sink`] keeps backups in a bucket,
 //! [`KmsKey`] wraps their keys;
-//! [`connectors`] opens each by its URL. Programs reach this crate through the feature `aws` of the facade `gwbackup`.
+//! [`Policy`] says what each of them needs of IAM; [`connectors`] opens each by its URL. Programs reach this crate through the feature `aws` of the facade `gwbackup`.
 
 mod answer;
 mod client;
 mod config;
+mod credentials;
 mod gateway;
 mod kms;
 mod names;
+mod policy;
 mod preflight;
 mod quota;
 mod read;
@@ -47,6 +49,7 @@ use gwbackup_core::target::Target;
 pub use config::Config;
 pub use gateway::Aws;
 pub use kms::KmsKey;
+pub use policy::{Policy, Region, Statement};
 pub use s3::{LockMode, Retention, S3Config, S3Sink};
 pub use schema::schema;
 

@@ -33,12 +33,12 @@ impl Wanted {
         let told = |row: &Row| {
             row.kind == "base_path_mapping" && kinds.iter().any(|k| k.as_str() == "api_mapping")
         };
-        kinds.is_empty() || told(row) || row.family().iter().any(|row| self.has_kind(row))
+        kinds.is_empty() || told(row) || row.family().iter().any(|row| self.has_kind(row.kind))
     }
 
-    fn has_kind(&self, row: &Row) -> bool {
+    pub(crate) fn has_kind(&self, name: &str) -> bool {
         let kinds = &self.scope.kinds;
-        kinds.is_empty() || kinds.iter().any(|kind| kind.as_str() == row.kind)
+        kinds.is_empty() || kinds.iter().any(|kind| kind.as_str() == name)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_credential_types::provider::ProvideCredentials as _;
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
@@ -15,7 +15,11 @@ use gwbackup_core::error::{ErrorKind, Retry};
 use gwbackup_core::{Error, Result};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode, redirect};
+use serde::Deserialize;
 use url::Url;
+
+use crate::config::identities;
+use crate::credentials::{Keeper, expired, has_ended};
 
 /// Until a connection stands.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -29,7 +33,7 @@ const MOST: usize = 256 << 20;
 pub(crate) struct Signed {
     http: reqwest::Client,
     region: String,
-    credentials: SharedCredentialsProvider,
+    keeper: Keeper,
 }
 
 /// What is asked. Without `Debug`: a body may hold a key.
@@ -60,14 +64,32 @@ impl Signed {
             .retry(reqwest::retry::never())
             .build()
             .map_err(|e| Error::invalid("no HTTPS client can be made").with_source(e))?;
-        Ok(Self { http, region: region.to_owned(), credentials })
+        Ok(Self { http, region: region.to_owned(), keeper: Keeper::new(credentials) })
     }
 
-    /// Asks once. `Err` leaves open whether it did anything.
+    /// Asks once. `Err` leaves open whether it did anything, except `Unauthenticated`: it did not.
+    ///
+    /// What is refused since the credentials have expired did nothing and is asked again, once, with
+    /// fresh ones; where there are none, `Unauthenticated` says why.
     pub(crate) async fn exchange(&self, now: Timestamp, ask: &Ask) -> Result<Told> {
+        let at = |error: Error| error.on(shown(&ask.url));
+        let first = self.keeper.current(now).await.map_err(at)?;
+        let told = self.once(now, ask, &first).await?;
+        if !told.may_say_expired(ask) {
+            return Ok(told);
+        }
+        let told = match self.keeper.instead_of(&first, now).await {
+            Ok(other) => self.once(now, ask, &other).await?,
+            Err(error) if told.is_expired() || has_ended(&first, now) => return Err(at(error)),
+            Err(_) => return Ok(told),
+        };
+        if told.is_expired() { Err(at(expired())) } else { Ok(told) }
+    }
+
+    async fn once(&self, now: Timestamp, ask: &Ask, by: &Credentials) -> Result<Told> {
         let mut request = self.http.request(ask.method.clone(), ask.url.clone());
         request = request.headers(ask.headers.clone());
-        for (name, value) in self.sign(now, ask).await? {
+        for (name, value) in self.sign(now, ask, by)? {
             request = request.header(name, value);
         }
         let away = |e: reqwest::Error| unavailable(e).on(shown(&ask.url));
@@ -83,15 +105,10 @@ impl Signed {
         Ok(Told { status, headers, body: body.freeze() })
     }
 
-    async fn sign(&self, now: Timestamp, ask: &Ask) -> Result<Vec<(String, String)>> {
-        let lacking = |e: aws_credential_types::provider::error::CredentialsError| {
-            let error =
-                Error::new(ErrorKind::Unauthenticated, "no valid credentials are to be had");
-            error.help("log in again, or name another profile").with_source(e)
-        };
+    fn sign(&self, now: Timestamp, ask: &Ask, by: &Credentials) -> Result<Vec<(String, String)>> {
         let broken =
             |e: &dyn std::fmt::Display| Error::invalid(format!("a call cannot be signed: {e}"));
-        let identity = self.credentials.provide_credentials().await.map_err(lacking)?.into();
+        let identity = by.clone().into();
         let mut settings = SigningSettings::default();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         if ask.service == "s3" {
@@ -99,9 +116,11 @@ impl Signed {
             settings.percent_encoding_mode = PercentEncodingMode::Single;
             settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         }
+        // The one service with one home for all regions.
+        let region = if ask.service == "iam" { identities(&self.region).1 } else { &*self.region };
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
-            .region(&self.region)
+            .region(region)
             .name(ask.service)
             .time(SystemTime::from(now))
             .settings(settings)
@@ -115,6 +134,45 @@ impl Signed {
         let (signed, _) = sign(request, &parameters).map_err(|e| broken(&e))?.into_parts();
         Ok(signed.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
+}
+
+impl Told {
+    /// The name of the error: as the services that speak JSON say it, or those that speak XML.
+    /// Empty where none is named.
+    pub(crate) fn code(&self) -> String {
+        #[derive(Default, Deserialize)]
+        struct Said {
+            #[serde(rename = "__type", alias = "code", default)]
+            code: String,
+        }
+        let header = self.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+        let code = match header.filter(|code| !code.is_empty()) {
+            Some(code) => code.to_owned(),
+            None if self.body.starts_with(b"<") => element(&self.body, "Code").to_owned(),
+            None => serde_json::from_slice::<Said>(&self.body).unwrap_or_default().code,
+        };
+        // `Name:http://...` and `namespace#Name` are both in use.
+        let code = code.split(':').next().unwrap_or_default();
+        code.rsplit('#').next().unwrap_or_default().to_owned()
+    }
+
+    fn is_expired(&self) -> bool {
+        matches!(self.status.as_u16(), 400 | 401 | 403)
+            && matches!(&*self.code(), "ExpiredToken" | "ExpiredTokenException")
+    }
+
+    /// Whether it says so, or is an answer to a HEAD, which has no body to say it with.
+    fn may_say_expired(&self, ask: &Ask) -> bool {
+        let is_mute = ask.method == Method::HEAD && self.status == StatusCode::BAD_REQUEST;
+        is_mute || self.is_expired()
+    }
+}
+
+/// The text of the first element of this name that holds only text.
+pub(crate) fn element<'a>(xml: &'a [u8], name: &str) -> &'a str {
+    let text = std::str::from_utf8(xml).unwrap_or_default();
+    let begin = text.split_once(&format!("<{name}>")).map(|(_, rest)| rest);
+    begin.and_then(|rest| rest.split_once("</")).map_or("", |(text, _)| text)
 }
 
 /// The address without what a query may hold.

@@ -24,7 +24,7 @@ impl Source for Aws {
 
     async fn describe(&self, cx: &Context) -> Result<Description> {
         let handles = Handles::from([
-            (HandleName::known("account"), self.account(cx).await?),
+            (HandleName::known("account"), self.caller(cx).await?.account),
             (HandleName::known("region"), self.config().region.clone()),
         ]);
         Ok(Description {

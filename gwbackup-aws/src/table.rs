@@ -45,6 +45,8 @@ pub(crate) struct Row {
     pub(crate) called: &'static str,
     /// What of it stands for another thing, and how.
     pub(crate) outside: &'static [(&'static str, &'static str)],
+    /// What its rights are named after (`CreateNOUN`), where they are not named after verbs.
+    pub(crate) noun: &'static str,
     /// The member with its own ARN; empty where that is made of its address.
     pub(crate) arn: &'static str,
     /// Not every endpoint has it yet.
@@ -151,6 +153,7 @@ const fn row(kind: &'static str, parent: &'static str, rank: u16, list: &'static
         born: &[],
         called: "",
         outside: &[],
+        noun: "",
         arn: "",
         young: false,
     }

@@ -29,14 +29,17 @@ mod export;
 mod faults;
 mod functions;
 mod http;
+mod iam;
 mod import;
 mod kms;
 mod model;
 mod patch;
 mod portals;
+mod principal;
 mod quota;
 mod s3;
 mod server;
+mod sessions;
 mod state;
 
 use std::collections::BTreeMap;
@@ -47,9 +50,11 @@ use gwbackup_core::clock::{Clock, SystemClock};
 use serde_json::Value;
 
 pub use faults::{Asked, Fault};
+pub use iam::Need;
 pub use kms::{KmsDouble, KmsState};
 pub use s3::{S3Double, S3DoubleBuilder, S3Fault};
 pub use server::Call;
+pub use sessions::Sessions;
 
 use http::Server;
 use server::Shared;
@@ -182,13 +187,30 @@ impl AwsDouble {
         *self.shared.faults() = None;
     }
 
+    /// From now on nobody is let in but with these.
+    pub fn admit(&self, sessions: &Sessions) {
+        self.shared.gate.admit(sessions);
+    }
+
+    /// From now on `guard` decides which rights there are: a request that needs another one is
+    /// denied. Replaces the guard before.
+    pub fn guard(&self, guard: impl Fn(&Need) -> bool + Send + 'static) {
+        self.shared.gate.guard(guard);
+    }
+
+    /// The rights that the requests so far have needed, oldest first.
+    pub fn needs(&self) -> Vec<Need> {
+        self.shared.gate.needs()
+    }
+
     /// The requests so far, oldest first.
     pub fn calls(&self) -> Vec<Call> {
         self.shared.log().clone()
     }
 
-    /// Forgets the requests so far.
+    /// Forgets the requests so far, and what they needed.
     pub fn forget_calls(&self) {
         self.shared.log().clear();
+        self.shared.gate.forget();
     }
 }

@@ -413,11 +413,14 @@ type Told<T> = std::result::Result<T, Error>;
 fn settle<T>(result: Result<T>) -> Result<Told<T>> {
     match result {
         Ok(done) => Ok(Ok(done)),
-        Err(error) if error.retry() != Retry::Never || error.kind() == ErrorKind::Cancelled => {
-            Err(error)
-        }
+        Err(error) if error.retry() != Retry::Never || ends_run(error.kind()) => Err(error),
         Err(error) => Ok(Err(error)),
     }
+}
+
+/// Whether nothing more can be done, for whatever is still to do.
+fn ends_run(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Cancelled | ErrorKind::Unauthenticated)
 }
 
 async fn view(states: &dyn States, side: Side, scope: &Scope) -> Result<BTreeMap<Key, Resolved>> {

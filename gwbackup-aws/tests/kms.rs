@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use gwbackup_aws::testing::{KmsDouble, KmsState, S3Double};
+use gwbackup_aws::testing::{KmsDouble, KmsState, S3Double, Sessions};
 use gwbackup_aws::{Config, KmsKey, S3Config, S3Sink};
 use gwbackup_core::crypt::{DataKey, KeyContext, KeyFile, KeyProvider, KeyPurpose, Right};
 use gwbackup_core::error::ErrorKind;
 use gwbackup_core::restore::ApplyOptions;
+use gwbackup_core::sink::{Body, ObjectName, Sink as _};
 use gwbackup_core::testing::{ManualClock, MemoryGateway, conformance};
 use gwbackup_core::verify::Depth;
 use gwbackup_core::{Context, Copy, Repository};
@@ -181,4 +183,45 @@ async fn a_repository_lives_in_s3_with_its_keys_in_kms() {
     let error = open.key(cloud).open(&cx).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::KeyUnavailable, "{error:?}");
     assert!(error.message().contains("disabled"), "{error:?}");
+}
+
+/// Both services judge credentials of a minute; told of their end, and not.
+#[tokio::test]
+async fn credentials_that_end_are_replaced_or_named() {
+    let clock = ManualClock::auto("2026-11-21T12:00:00Z".parse().unwrap());
+    let cx = Context::new().with_clock(Arc::new(clock.clone()));
+    let life = Duration::from_mins(1);
+    let shared = || Arc::new(clock.clone()) as _;
+    for sessions in [Sessions::new(shared(), life), Sessions::silent(shared(), life)] {
+        let (s3, kms) = (S3Double::start().await.unwrap(), KmsDouble::start().await.unwrap());
+        s3.admit(&sessions);
+        kms.admit(&sessions);
+        let key = KmsKey::new(&kms.make_key(), KmsDouble::REGION, sessions.provider()).unwrap();
+        let key = key.with_endpoint(Url::parse(&kms.url()).unwrap());
+        let config = S3Config::new(S3Double::BUCKET, S3Double::REGION, sessions.provider());
+        let config = config.with_endpoint(Url::parse(&s3.url()).unwrap());
+        let sink = S3Sink::new(config.with_clock(Arc::new(clock.clone()))).unwrap();
+        let name = |n: u32| ObjectName::new(&format!("log/{n}")).unwrap();
+        for n in 0..10 {
+            sink.put(&cx, &name(n), &Body::from(vec![7])).await.unwrap();
+            key.wrap(&cx, &DataKey::new([7; 32]), &OF).await.unwrap();
+            clock.advance(Duration::from_secs(25));
+        }
+        assert!((8..=12).contains(&sessions.given_out()), "{}", sessions.given_out());
+        sessions.set_away(true);
+        clock.advance(life);
+        let put = sink.put(&cx, &name(11), &Body::from(vec![7])).await.unwrap_err();
+        let head = sink.head(&cx, &name(1)).await.map(drop);
+        let wrap = key.wrap(&cx, &DataKey::new([7; 32]), &OF).await.map(drop);
+        let kinds = [put.kind(), wrap.as_ref().unwrap_err().kind()];
+        assert_eq!(kinds, [ErrorKind::Unauthenticated, ErrorKind::KeyUnavailable]);
+        for error in [put, wrap.unwrap_err()] {
+            assert_eq!(error.reason(), Some("credentials_expired"), "{error:?}");
+        }
+        // A HEAD that is refused says nothing, and its answer is no proof of an absence.
+        assert_ne!(head.unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(!s3.objects().contains_key("log/11"));
+        sessions.set_away(false);
+        sink.head(&cx, &name(1)).await.unwrap();
+    }
 }

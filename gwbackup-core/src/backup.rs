@@ -175,7 +175,11 @@ pub(crate) async fn run(
                 backup,
                 EventOutcome::Failed,
             )?;
-            let _ = vault.record(&cx.uncancelled(), draft.text(e.to_string())).await;
+            let text = match e.reason() {
+                Some(reason) => format!("{reason}: {e}"),
+                None => e.to_string(),
+            };
+            let _ = vault.record(&cx.uncancelled(), draft.text(text)).await;
             Err(e)
         }
     }

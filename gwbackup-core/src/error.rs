@@ -67,11 +67,15 @@ struct Inner {
     subject: Option<String>,
     help: Option<String>,
     retry: Retry,
+    reason: Option<&'static str>,
     newer: bool,
     source: Option<BoxError>,
 }
 
 impl Error {
+    /// The reason of [`expired`](Self::expired).
+    pub const CREDENTIALS_EXPIRED: &'static str = "credentials_expired";
+
     /// An error of this kind; `message` says what happened, without the name of its subject.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let retry = match kind {
@@ -84,6 +88,7 @@ impl Error {
             subject: None,
             help: None,
             retry,
+            reason: None,
             newer: false,
             source: None,
         }))
@@ -97,6 +102,14 @@ impl Error {
     /// Shorthand for [`ErrorKind::Corrupt`].
     pub fn corrupt(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Corrupt, message)
+    }
+
+    /// `Unauthenticated`, because credentials that were good are no more, and no fresh ones are to be
+    /// had: with the [`reason`](Self::reason) [`CREDENTIALS_EXPIRED`](Self::CREDENTIALS_EXPIRED).
+    pub fn expired(message: impl Into<String>) -> Self {
+        let mut error = Self::new(ErrorKind::Unauthenticated, message);
+        error.0.reason = Some(Self::CREDENTIALS_EXPIRED);
+        error
     }
 
     /// `Corrupt` as far as this version can tell: a later one wrote it. `message` says so.
@@ -148,13 +161,14 @@ impl Error {
     /// The same without what is below it, for whoever can only look at it.
     #[cfg(feature = "object-store")]
     pub(crate) fn again(&self) -> Self {
-        let Inner { kind, message, subject, help, retry, newer, source: _ } = &*self.0;
+        let Inner { kind, message, subject, help, retry, reason, newer, source: _ } = &*self.0;
         Self(Box::new(Inner {
             kind: *kind,
             message: message.clone(),
             subject: subject.clone(),
             help: help.clone(),
             retry: *retry,
+            reason: *reason,
             newer: *newer,
             source: None,
         }))
@@ -168,6 +182,13 @@ impl Error {
     /// Whether calling again can help.
     pub fn retry(&self) -> Retry {
         self.0.retry
+    }
+
+    /// A word for programs where the kind alone does not tell what helps, such as
+    /// [`CREDENTIALS_EXPIRED`](Self::CREDENTIALS_EXPIRED): its own, or that of the error below it.
+    pub fn reason(&self) -> Option<&'static str> {
+        let below = || self.0.source.as_ref()?.downcast_ref::<Self>()?.reason();
+        self.0.reason.or_else(below)
     }
 
     /// Whether a later version of this library wrote what was met. Such a thing is whole, and only

@@ -192,3 +192,49 @@ async fn a_vendor_whose_answers_are_lost_meets_a_roll_back_when_it_is_back() {
     vendor_dies(Character::Aws, Fault::LoseAnswer, 29).await;
     vendor_dies(Character::Composite, Fault::LoseAnswer, 29).await;
 }
+
+/// Whoever is no more let in can neither go on nor turn round: the run stays as it is.
+async fn not_let_in(character: Character) {
+    let scene = Scene::new(character).await;
+    let gateway = character.drifted("undisturbed");
+    let whole = attempt(&scene, &gateway, Faults::none(), None).await.unwrap().report;
+    let wanted = scene.structure(&gateway);
+    for nth in [1_u64, 3, 6] {
+        let when = format!("{character:?}, step {nth}");
+        let gateway = character.drifted(&format!("n{nth}"));
+        let mut steps = 0;
+        let faults = Faults::when(move |call| {
+            steps += u64::from(call.operation == "apply");
+            let hit = call.operation == "apply" && steps >= nth;
+            hit.then_some(Fault::Fail(ErrorKind::Unauthenticated))
+        });
+        let repository = scene.bench.open().await;
+        let cx = &scene.bench.cx;
+        let info = repository.find(cx, "latest").await.unwrap();
+        let target = Arc::new(FaultyTarget::new(Arc::new(gateway.clone()), faults));
+        let plan = repository.restore(&info, target).prune(100).plan(cx).await.unwrap();
+        let error = plan.apply(cx, &options()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{when}: {error:?}");
+        let open = repository.status(cx).await.unwrap().open_runs;
+        assert_eq!(open.len(), 1, "{when}");
+        let target = denying(&gateway, None);
+        let outcome = repository.resume(cx, open[0].run, target, &options()).await.unwrap();
+        assert_eq!(outcome.report.status, RunStatus::Success, "{when}");
+        assert_eq!(outcome.report.applied, whole.applied, "{when}");
+        assert_same(&scene.structure(&gateway), &wanted, &when);
+    }
+}
+
+mod credentials_that_end_leave_a_run_to_be_resumed {
+    use super::*;
+
+    #[tokio::test]
+    async fn kong() {
+        not_let_in(Character::Kong).await;
+    }
+
+    #[tokio::test]
+    async fn aws() {
+        not_let_in(Character::Aws).await;
+    }
+}

@@ -172,13 +172,13 @@ impl Transport {
 fn judged(told: Told, ask: &Ask) -> Result<Told> {
     let status = told.status.as_u16();
     let refused = told.body.starts_with(b"<?xml") || told.body.starts_with(b"<Error");
-    let code = if refused { element(&told.body, "Code") } else { "" };
-    match (status, code) {
+    let code = if refused { told.code() } else { String::new() };
+    match (status, code.as_str()) {
         // The completion of an upload may fail after it was answered.
         (200..=299, "")
         | (404, "" | "NoSuchKey" | "NoSuchVersion" | "NoSuchUpload")
         | (304 | 412, _) => Ok(told),
-        _ => Err(fault(status, code, &told.headers).on(shown(&ask.url))),
+        _ => Err(fault(status, &code, &told.headers).on(shown(&ask.url))),
     }
 }
 
@@ -194,10 +194,6 @@ fn fault(status: u16, code: &str, headers: &HeaderMap) -> Error {
         }
         (500.. | 200..=299, _) | (400, "RequestTimeout") => {
             Error::new(ErrorKind::Unavailable, format!("the store failed ({})", said()))
-        }
-        (_, "ExpiredToken") => {
-            Error::new(ErrorKind::Unauthenticated, "the credentials have expired")
-                .help("log in again")
         }
         (_, "RequestTimeTooSkewed") => {
             Error::new(ErrorKind::Unauthenticated, "this machine's clock is wrong")
@@ -217,13 +213,6 @@ fn fault(status: u16, code: &str, headers: &HeaderMap) -> Error {
         }
         _ => Error::invalid(format!("the store refuses it ({})", said())),
     }
-}
-
-/// The text of the first element of this name that holds only text.
-fn element<'a>(xml: &'a [u8], name: &str) -> &'a str {
-    let text = std::str::from_utf8(xml).unwrap_or_default();
-    let begin = text.split_once(&format!("<{name}>")).map(|(_, rest)| rest);
-    begin.and_then(|rest| rest.split_once("</")).map_or("", |(text, _)| text)
 }
 
 #[async_trait]

@@ -137,6 +137,7 @@ pub(super) const ROWS: &[Row] = &[
         paging: Paging::Token,
         members: &[("/routingRuleId", Own), ("/routingRuleArn", Own)],
         refs: &[needs("/actions/*/invokeApi/apiId", &["api", "rest_api"])],
+        noun: "RoutingRule",
         ..second("routing_rule", "domain_name", 73, "routingrules")
     },
     Row {
@@ -160,6 +161,7 @@ pub(super) const ROWS: &[Row] = &[
         called: "displayName",
         arn: "portalProductArn",
         young: true,
+        noun: "PortalProduct",
         ..second("portal_product", "", 75, "v2/portalproducts")
     },
     Row {
@@ -168,6 +170,7 @@ pub(super) const ROWS: &[Row] = &[
         members: &[("/productPageId", Own), ("/productPageArn", Own), ("/lastModified", Moving)],
         called: "displayContent/title",
         arn: "productPageArn",
+        noun: "ProductPage",
         ..second("product_page", "portal_product", 76, "productpages")
     },
     Row {
@@ -184,6 +187,7 @@ pub(super) const ROWS: &[Row] = &[
         refs: &[needs("/restEndpointIdentifier/identifierParts/restApiId", &["rest_api"])],
         nameless: true,
         arn: "productRestEndpointPageArn",
+        noun: "ProductRestEndpointPage",
         ..second("product_rest_endpoint_page", "portal_product", 76, "productrestendpointpages")
     },
     Row {
@@ -191,6 +195,7 @@ pub(super) const ROWS: &[Row] = &[
         make: Make::Put,
         change: Change::Again,
         members: &[("/portalProductId", Own)],
+        noun: "PortalProductSharingPolicy",
         ..second("portal_product_sharing_policy", "portal_product", 77, "sharingpolicy")
     },
     Row {
@@ -218,6 +223,7 @@ pub(super) const ROWS: &[Row] = &[
             ("/endpointConfiguration/certificateArn", "certificate"),
             ("/authorization/cognitoConfig/userPoolArn", "user_pool"),
         ],
+        noun: "Portal",
         ..second("portal", "", 78, "v2/portals")
     },
 ];

@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::http::Server;
+use super::iam::{Gate, Need};
+use super::sessions::{Refused, Sessions};
 
 /// The state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,7 @@ struct Shared {
     sealed: BTreeMap<Vec<u8>, Sealed>,
     calls: Vec<(String, Value)>,
     refusals: Vec<(u16, &'static str)>,
+    gate: Gate,
 }
 
 /// One region of one account, `eu-central-1` of `123456789012`, served until it is dropped. Needs a
@@ -96,6 +99,22 @@ impl KmsDouble {
         lock(&self.shared).refusals.extend(refusals);
     }
 
+    /// From now on nobody is let in but with these.
+    pub fn admit(&self, sessions: &Sessions) {
+        lock(&self.shared).gate.admit(sessions);
+    }
+
+    /// From now on `guard` decides which rights there are: a request that needs another one is
+    /// denied. Replaces the guard before.
+    pub fn guard(&self, guard: impl Fn(&Need) -> bool + Send + 'static) {
+        lock(&self.shared).gate.guard(guard);
+    }
+
+    /// The rights that the requests so far have needed, oldest first.
+    pub fn needs(&self) -> Vec<Need> {
+        lock(&self.shared).gate.needs()
+    }
+
     /// The calls so far, oldest first: the operation, and its encryption context.
     pub fn calls(&self) -> Vec<(String, Value)> {
         lock(&self.shared).calls.clone()
@@ -124,6 +143,11 @@ fn performed(
     head: &Parts,
     body: &Bytes,
 ) -> Result<Value, (u16, &'static str)> {
+    match shared.gate.refuses(head) {
+        Some(Refused::Expired) => return Err((400, "ExpiredTokenException")),
+        Some(Refused::Stranger) => return Err((400, "UnrecognizedClientException")),
+        None => {}
+    }
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let signed = header("authorization").unwrap_or_default();
     let scope = format!("/{}/kms/aws4_request", KmsDouble::REGION);
@@ -147,6 +171,14 @@ fn performed(
         .find(|(arn, _)| *arn == name || arn.rsplit('/').next().is_some_and(|id| id == name));
     let (arn, state) = found.ok_or((400, "NotFoundException"))?;
     let (arn, state) = (arn.clone(), *state);
+    let mut need = Need::new(format!("kms:{operation}"), &arn);
+    for (name, value) in context.as_object().into_iter().flatten() {
+        let key = format!("kms:EncryptionContext:{name}");
+        need = need.when(key, value.as_str().unwrap_or_default());
+    }
+    if shared.gate.lacks(vec![need]).is_some() {
+        return Err((400, "AccessDeniedException"));
+    }
     if operation == "DescribeKey" {
         return Ok(json!({ "KeyMetadata": { "Arn": arn, "Enabled": state == KmsState::Enabled } }));
     }

@@ -7,6 +7,7 @@
 
 mod bucket;
 mod request;
+mod rights;
 mod uploads;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use gwbackup_core::Result;
 use gwbackup_core::clock::{Clock, SystemClock};
 
 use super::http::Server;
+use super::iam::{Gate, Need};
+use super::sessions::Sessions;
 use bucket::Bucket;
 
 /// What goes wrong with a request.
@@ -36,6 +39,7 @@ pub(super) struct Shared {
     bucket: Mutex<Bucket>,
     rule: Mutex<Option<Rule>>,
     calls: Mutex<Vec<String>>,
+    gate: Gate,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,6 +97,7 @@ impl S3DoubleBuilder {
             bucket: Mutex::new(self.bucket),
             rule: Mutex::default(),
             calls: Mutex::default(),
+            gate: Gate::default(),
         });
         let own = Arc::clone(&shared);
         let server = Server::start(0, move |head, body| request::answer(&own, head, body)).await?;
@@ -149,6 +154,22 @@ impl S3Double {
     /// Asks `rule` before every request, by method and path with query, what goes wrong with it.
     pub fn faults(&self, rule: impl FnMut(&str, &str) -> Option<S3Fault> + Send + 'static) {
         *lock(&self.shared.rule) = Some(Box::new(rule));
+    }
+
+    /// From now on nobody is let in but with these.
+    pub fn admit(&self, sessions: &Sessions) {
+        self.shared.gate.admit(sessions);
+    }
+
+    /// From now on `guard` decides which rights there are: a request that needs another one is
+    /// denied. Replaces the guard before.
+    pub fn guard(&self, guard: impl Fn(&Need) -> bool + Send + 'static) {
+        self.shared.gate.guard(guard);
+    }
+
+    /// The rights that the requests so far have needed, oldest first.
+    pub fn needs(&self) -> Vec<Need> {
+        self.shared.gate.needs()
     }
 
     /// The requests so far, oldest first, as `METHOD PATH?QUERY`.

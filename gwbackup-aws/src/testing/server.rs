@@ -13,7 +13,10 @@ use super::entities::{self, Request};
 use super::faults::{Asked, Fault, Rule};
 use super::functions;
 use super::http::Answer;
+use super::iam::{self, Gate};
+use super::principal;
 use super::quota::Quotas;
+use super::sessions::Refused;
 use super::state::{Refusal, State};
 
 /// A request that was made, without its body.
@@ -59,6 +62,7 @@ pub(super) struct Shared {
     log: Mutex<Vec<Call>>,
     writes: Mutex<u64>,
     quotas: Mutex<Option<Quotas>>,
+    pub(super) gate: Gate,
 }
 
 impl std::fmt::Debug for Shared {
@@ -79,6 +83,7 @@ impl Shared {
             log: Mutex::default(),
             writes: Mutex::new(0),
             quotas: Mutex::new(quotas.then(Quotas::default)),
+            gate: Gate::default(),
         }
     }
 
@@ -107,10 +112,26 @@ pub(super) fn answer(shared: &Shared, head: &Parts, body: &Bytes) -> Answer {
         let found = state.operations.iter().find(|op| op.answers(&method, &segments));
         found.map(|op| op.name.clone()).unwrap_or_default()
     };
-    let reply = answered(shared, &method, &path, &operation, signed, body);
+    let reply = match shared.gate.refuses(head) {
+        Some(refused) => Some(not_let_in(refused, &path)),
+        None => answered(shared, &method, &path, &operation, signed, body),
+    };
     let status = reply.as_ref().map(|reply| reply.status);
     shared.log().push(Call { operation, method, path, status });
     reply.map(response)
+}
+
+fn not_let_in(refused: Refused, path: &str) -> Reply {
+    let code = match refused {
+        Refused::Expired => "ExpiredTokenException",
+        Refused::Stranger => "UnrecognizedClientException",
+    };
+    if path == "/" {
+        let code = code.trim_end_matches("Exception");
+        let body = format!("<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>");
+        return Reply { status: 403, code: "", body: body.into_bytes() };
+    }
+    Refusal { status: 403, code, message: "said by the double".to_owned() }.into()
 }
 
 fn answered(
@@ -139,8 +160,10 @@ fn answered(
         Some(Fault::LoseAnswer) | None => {}
     }
     let mut state = shared.state();
-    let scope = format!("/{}/", state.region);
-    if !(signed.starts_with("AWS4-HMAC-SHA256 Credential=") && signed.contains(&scope)) {
+    // Identities have one home for all regions.
+    let own = [format!("/{}/", state.region), "/us-east-1/iam/".to_owned()];
+    let is_own = own.iter().any(|scope| signed.contains(scope));
+    if !(signed.starts_with("AWS4-HMAC-SHA256 Credential=") && is_own) {
         let message = "Missing Authentication Token".to_owned();
         return Some(
             Refusal { status: 403, code: "MissingAuthenticationTokenException", message }.into(),
@@ -154,21 +177,41 @@ fn answered(
         let message = "Too Many Requests".to_owned();
         return Some(Refusal { status: 429, code: "TooManyRequestsException", message }.into());
     }
+    if plain == "/" && !body.is_empty() {
+        let reply = principal::answer(&state, &shared.gate, body);
+        return fault.is_none().then_some(reply);
+    }
+    let asked = iam::Asked {
+        region: &state.region,
+        account: &state.account,
+        operation,
+        method,
+        path: plain,
+        query: path.split_once('?').map_or("", |(_, query)| query),
+        body,
+        there: there(&state, plain),
+    };
+    if let Some(lacking) = shared.gate.lacks(iam::needs(&asked)) {
+        let message = format!(
+            "User is not authorized to perform: {} on resource: {}",
+            lacking.action, lacking.resource
+        );
+        return Some(Refusal { status: 403, code: "AccessDeniedException", message }.into());
+    }
     let reply = perform(&mut state, method, path, body);
     (fault.is_none()).then_some(reply)
+}
+
+/// What is at a path, or what is published there.
+fn there<'a>(state: &'a State, path: &str) -> Option<&'a Value> {
+    let path = path.trim_matches('/').trim_end_matches("/publish");
+    let domain = path.strip_prefix("v2/").filter(|path| path.starts_with("domainnames"));
+    state.objects.get(domain.unwrap_or(path))
 }
 
 /// A request without a network.
 pub(super) fn perform(state: &mut State, method: &str, path: &str, body: &[u8]) -> Reply {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    if path == "/" {
-        let account = &state.account;
-        let body = format!(
-            "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>{account}</Account>\
-             </GetCallerIdentityResult></GetCallerIdentityResponse>"
-        );
-        return Reply { status: 200, code: "", body: body.into_bytes() };
-    }
     let request = Request::new(method, path, query, body);
     if path.starts_with("/2015-03-31/functions/") {
         return functions::handle(state, &request).unwrap_or_else(Reply::from);

@@ -36,7 +36,7 @@ pub(crate) fn functions(row: &Row, document: &Document) -> BTreeSet<Function> {
 
 /// The function in an address such as `...:lambda:path/2015-03-31/functions/ARN/invocations`, or in
 /// its bare ARN.
-fn function(text: &str) -> Option<Function> {
+pub(crate) fn function(text: &str) -> Option<Function> {
     let (_, own) = text.rsplit_once("/functions/").unwrap_or(("", text));
     let arn = own.split('/').next().filter(|arn| arn.split(':').nth(2) == Some("lambda"))?;
     let parts: Vec<&str> = arn.split(':').collect();
@@ -55,7 +55,7 @@ impl Work<'_> {
         let Some(api) = self.made.get(&root).map(|key| key.id.last().into_owned()) else {
             return Ok(());
         };
-        let account = self.aws.account(self.cx).await?;
+        let account = self.aws.caller(self.cx).await?.account;
         let region = &self.aws.config().region;
         let partition = self.aws.partition();
         for function in self.called() {

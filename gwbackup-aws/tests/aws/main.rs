@@ -4,8 +4,13 @@
 
 mod bench;
 mod conformance;
+mod expiry;
+mod iam;
+mod policy;
+mod preflight;
 mod rich;
 mod shown;
 mod source;
 mod still;
+mod storage;
 mod whole;

@@ -28,7 +28,8 @@ impl Peer {
     /// A fresh `MiniStack`; `None` where peers are not asked for.
     pub(crate) fn ministack() -> Option<Self> {
         // Without a worker of its own, which would outlive it.
-        let app = ["-m", "hypercorn", "--workers", "0", "--bind", "127.0.0.1:0", "ministack.app:app"];
+        let app =
+            ["-m", "hypercorn", "--workers", "0", "--bind", "127.0.0.1:0", "ministack.app:app"];
         Self::start(&app)
     }
 

@@ -194,9 +194,9 @@ impl Run {
         // One at a time: what is in one lane must not overlap, and there are few.
         for group in doubtful {
             cx.check()?;
-            let End::Result(result) = self.call(cx, &first, group, Direction::Settling).await
-            else {
-                return Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"));
+            let result = match self.call(cx, &first, group, Direction::Settling).await {
+                End::Result(result) => result,
+                End::Interrupted(error) => return Err(error),
             };
             self.take_up(&result, false);
             settled |= result.changes.iter().any(|told| told.became != Became::Unknown);
@@ -284,17 +284,15 @@ impl Run {
                 self.journal.write(cx, &Record::Intent { groups: some.to_vec() }).await?;
                 let results = self.calls(cx, some).await;
                 self.state.started.extend(some);
-                let interrupted = results.iter().find_map(|(_, end)| match end {
-                    End::Interrupted => Some(()),
-                    End::Result(_) => None,
-                });
-                let results: Vec<GroupResult> = results
-                    .into_iter()
-                    .filter_map(|(_, end)| match end {
-                        End::Result(result) => Some(result),
-                        End::Interrupted => None,
-                    })
-                    .collect();
+                let mut interrupted = None;
+                let mut ended = Vec::with_capacity(results.len());
+                for (_, end) in results {
+                    match end {
+                        End::Result(result) => ended.push(result),
+                        End::Interrupted(error) => interrupted = interrupted.or(Some(error)),
+                    }
+                }
+                let results = ended;
                 for result in &results {
                     self.settle(result);
                     if failed.is_none() {
@@ -303,8 +301,8 @@ impl Run {
                 }
                 self.journal.write(cx, &Record::Results { results }).await?;
                 cx.progress("apply", self.state.done.len() as u64, Some(total));
-                if interrupted.is_some() {
-                    return Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"));
+                if let Some(error) = interrupted {
+                    return Err(error);
                 }
                 // Forwards the first failure ends the pass; backwards as much as possible is undone.
                 if failed.is_some() && !self.state.backwards {
@@ -331,7 +329,10 @@ impl Run {
                 return (*group, self.not_begun(arranged, *group));
             }
             let end = self.call(cx, arranged, *group, direction).await;
-            let is_failure = matches!(&end, End::Result(result) if result.error.is_some());
+            let is_failure = match &end {
+                End::Result(result) => result.error.is_some(),
+                End::Interrupted(_) => true,
+            };
             failed.fetch_or(is_failure, Ordering::Relaxed);
             (*group, end)
         });

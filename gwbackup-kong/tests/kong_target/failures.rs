@@ -1,12 +1,15 @@
 //! A call fails, at every place of a long plan.
 
+use std::sync::Arc;
+
+use gwbackup_core::ErrorKind;
 use gwbackup_core::clock::Clock as _;
 use gwbackup_core::report::GoLive;
 use gwbackup_core::repository::RestoreOutcome;
-use gwbackup_core::restore::RunStatus;
+use gwbackup_core::restore::{ApplyOptions, RunStatus};
 use gwbackup_kong::testing::{Fault, KongDouble};
 
-use crate::bench::at_write;
+use crate::bench::{at_write, importing};
 use crate::scene::{Scene, rolled_back, succeeded};
 
 /// At least so many creations, updates and deletions.
@@ -46,13 +49,29 @@ async fn a_pause_is_kept_and_a_fault_that_passes_is_waited_out() {
 
 #[tokio::test]
 async fn every_way_to_refuse_ends_as_it_began() {
-    for status in [400, 401, 404, 405, 409, 413] {
+    for status in [400, 404, 405, 409, 413] {
         let scene = Scene::recorded().await;
         let node = scene.drifted().await;
         at_write(&node, 40, move |n| (n == 1).then_some(Fault::Status(status)));
         let outcome = scene.restore(&node).await;
         rolled_back(&scene, &node, &outcome, &format!("status {status}"));
     }
+}
+
+#[tokio::test]
+async fn a_token_that_is_taken_away_leaves_a_run_that_can_be_carried_on() {
+    let scene = Scene::recorded().await;
+    let node = scene.drifted().await;
+    at_write(&node, 30, |_| Some(Fault::Status(401)));
+    let prepared = scene.bench.plan(scene.builder(&node)).await;
+    let cx = &scene.bench.cx;
+    let error = prepared.apply(cx, &ApplyOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
+    node.calm();
+    let run = scene.bench.run_of(&node).await;
+    let (repository, target) = (&scene.bench.repository, Arc::new(importing(&node)));
+    let outcome = repository.resume(cx, run, target, &ApplyOptions::default()).await.unwrap();
+    succeeded(&scene, &node, &outcome, "resumed");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use url::form_urlencoded;
 use super::bucket::Bucket;
 use super::{S3Double, S3Fault, Shared, lock, uploads};
 use crate::testing::http::Answer;
+use crate::testing::sessions::Refused;
 
 /// Keys of one page: fewer than S3 gives, which the contract allows.
 const PAGE: usize = 300;
@@ -53,7 +54,7 @@ impl Reply {
 /// One request.
 #[derive(Debug)]
 pub(super) struct Ask<'a> {
-    head: &'a Parts,
+    pub(super) head: &'a Parts,
     pub(super) body: &'a Bytes,
     pub(super) key: String,
     query: BTreeMap<String, String>,
@@ -149,7 +150,10 @@ pub(super) fn answer(shared: &Shared, head: &Parts, body: &Bytes) -> Answer {
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     lock(&shared.calls).push(format!("{} {path}", head.method));
     let fault = lock(&shared.rule).as_mut().and_then(|rule| rule(head.method.as_str(), path));
+    let refused = shared.gate.refuses(head);
     let reply = match fault {
+        _ if refused == Some(Refused::Expired) => Reply::error(400, "ExpiredToken"),
+        _ if refused.is_some() => Reply::error(403, "InvalidAccessKeyId"),
         Some(S3Fault::Error(status, code)) => Reply::error(status, code),
         _ => performed(shared, head, body).unwrap_or_else(|refusal| refusal),
     };
@@ -166,6 +170,9 @@ fn performed(shared: &Shared, head: &Parts, body: &Bytes) -> Result<Reply, Reply
         return Err(Reply::error(404, "NoSuchBucket"));
     }
     let bucket = &mut *lock(&shared.bucket);
+    if shared.gate.lacks(super::rights::needs(bucket, &ask)).is_some() {
+        return Err(Reply::error(403, "AccessDenied"));
+    }
     let has = |name: &str| ask.query.contains_key(name);
     match (head.method.as_str(), key.is_empty()) {
         ("GET", true) if has("uploads") => Ok(uploads::list(bucket, &ask)),

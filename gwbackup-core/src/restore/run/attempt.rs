@@ -28,8 +28,14 @@ pub(super) enum Direction {
 /// How the attempts of a group ended.
 pub(super) enum End {
     Result(GroupResult),
-    /// Before it was known.
-    Interrupted,
+    /// Before it was known: `Cancelled`, or `Unauthenticated`.
+    Interrupted(Error),
+}
+
+/// An error that ends a run where it stands. Whoever is not let in can undo nothing either: the run
+/// waits for credentials.
+pub(super) fn ends_run(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Unauthenticated)
 }
 
 impl Run {
@@ -41,7 +47,9 @@ impl Run {
         group: usize,
         direction: Direction,
     ) -> End {
-        let Some(plan) = arranged.groups.get(group) else { return End::Interrupted };
+        let Some(plan) = arranged.groups.get(group) else {
+            return End::Interrupted(Error::corrupt("the arrangement names a group that it lacks"));
+        };
         let backwards = direction == Direction::Back;
         let settling = direction == Direction::Settling;
         let changes: Vec<Change> =
@@ -95,8 +103,8 @@ impl Run {
                     error
                 }
             };
-            if error.kind() == ErrorKind::Cancelled {
-                return End::Interrupted;
+            if ends_run(&error) {
+                return End::Interrupted(error);
             }
             let untouched = fresh && error.kind() == ErrorKind::Conflict;
             let Some(pause) = pauses.after(&error) else {
@@ -108,8 +116,8 @@ impl Run {
                 keep_open(&mut heard, &mut open);
                 return End::Result(GroupResult { error: given_up.error, ..heard });
             };
-            if rest(cx, pause).await.is_err() {
-                return End::Interrupted;
+            if let Err(error) = rest(cx, pause).await {
+                return End::Interrupted(error);
             }
             if !untried {
                 step.attempt = Attempt::Again { checkpoint: log.last.lock().await.clone() };
@@ -197,7 +205,9 @@ fn told(group: usize, numbers: &[ChangeNo], asked: &[Change], receipt: StepRecei
         };
         let became = match outcome.effect {
             Effect::Failed(error) => {
-                if error.retry() == Retry::Never {
+                if ends_run(&error) {
+                    again = Some(error);
+                } else if error.retry() == Retry::Never {
                     let text = format!("{}: {}", change.key, full_text(&error));
                     result.error.get_or_insert(text);
                 } else {
