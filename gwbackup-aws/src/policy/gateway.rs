@@ -303,8 +303,8 @@ fn right(region: &Region, row: &Row, verb: &str, path: &str) -> Vec<(String, Str
     if row.noun.is_empty() {
         let verb = if verb == "LIST" { "GET" } else { verb };
         let own = (action(verb), region.arn(path, has_account(row)));
-        // A private domain has the account in its name, and others have not.
-        let private = row.kind == "domain_name" && path.contains('/');
+        // A private domain has the account in its name, and others have not. It is read by its list.
+        let private = row.kind == "domain_name" && verb != "GET" && path.contains('/');
         let named = if path.ends_with('*') { path.to_owned() } else { format!("{path}+*") };
         let other = private.then(|| (action(verb), region.arn(&named, true)));
         return std::iter::once(own).chain(other).collect();

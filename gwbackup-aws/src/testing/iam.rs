@@ -142,13 +142,11 @@ pub(super) fn needs(asked: &Asked<'_>) -> Vec<Need> {
         found.extend(shown.map(|product| Need::new("apigateway:GetPortalProduct", product)));
         return found;
     }
-    let is_private = asked.there.is_some_and(|there| {
-        let types = there["endpointConfiguration"]["types"].as_array();
-        types.is_some_and(|types| types.contains(&"PRIVATE".into()))
-    });
+    let private = asked.query.split('&').find_map(|own| own.strip_prefix("domainNameId="));
     let at = match path.split('/').collect::<Vec<_>>().as_slice() {
-        ["domainnames", name] if is_private => {
-            format!("arn:aws:apigateway:{region}:{account}:/domainnames/{name}+id")
+        ["domainnames", name] if private.is_some() => {
+            let id = private.unwrap_or_default();
+            format!("arn:aws:apigateway:{region}:{account}:/domainnames/{name}+{id}")
         }
         ["domainnameaccessassociations"] => here.clone(),
         // The thing is named by its ARN, which says it all.

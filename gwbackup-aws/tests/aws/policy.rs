@@ -130,7 +130,12 @@ fn disturb(double: &AwsDouble) {
     let access = json!({ "domainNameArn": inside["domainNameArn"],
         "accessAssociationSourceType": "VPCE", "accessAssociationSource": "vpce-new" });
     ask(double, "POST", "/domainnameaccessassociations", access);
-    patch("/domainnames/inside0.example.com", "/certificateArn", &format!("{CERTIFICATE}2"));
+    let state = double.state();
+    let mut domains = state.values();
+    let inside = domains.find(|value| value["domainName"] == "inside0.example.com").unwrap();
+    let id = inside["domainNameId"].as_str().unwrap();
+    let at = format!("/domainnames/inside0.example.com?domainNameId={id}");
+    patch(&at, "/certificateArn", &format!("{CERTIFICATE}2"));
 }
 
 /// The same for portals and their products.
