@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use gwbackup_core::error::{ErrorKind, Retry};
 use gwbackup_core::{Error, Result};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::client::{Body, Page};
 use crate::signed::Told;
 
 /// A pause where the service asks for one and does not say how long.
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    body: Body,
+    body: Bytes,
     /// The name of the error.
     code: String,
     retry_after: Option<Duration>,
@@ -29,6 +29,13 @@ pub(crate) struct Answer {
 struct Said {
     #[serde(alias = "Message", default)]
     message: String,
+}
+
+/// One page of a list.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) items: Vec<Box<RawValue>>,
+    pub(crate) next: Option<String>,
 }
 
 impl Answer {
@@ -64,7 +71,7 @@ impl Answer {
     }
 
     /// The body of a success.
-    pub(crate) fn success(self) -> Result<Body> {
+    pub(crate) fn success(self) -> Result<Bytes> {
         match self.error() {
             Some(error) => Err(error),
             None => Ok(self.body),

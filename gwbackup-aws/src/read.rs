@@ -14,7 +14,6 @@ use gwbackup_core::{Context, Error, Result};
 use crate::client::{ASKED, Call, Paging};
 use crate::gateway::Aws;
 use crate::table::{Row, Told};
-use crate::write::portal;
 
 /// What a reader is asked for.
 #[derive(Debug, Clone, Default)]
@@ -105,7 +104,7 @@ impl Aws {
             return Ok(None);
         }
         let document = Document::parse(&answer.text()?)?;
-        let document = if row.kind == "portal" { portal::settled(document)? } else { document };
+        let document = if row.kind == "portal" { settled(document)? } else { document };
         Ok(Some(document))
     }
 
@@ -315,6 +314,16 @@ impl Aws {
             _ => answer.text().map(|text| Some(text).filter(|text| is_openapi(text))),
         }
     }
+}
+
+/// What a portal is at, once what is under way has come to its end.
+fn settled(document: Document) -> Result<Document> {
+    let status = match document.text("/publishStatus").as_deref() {
+        Some("PUBLISH_IN_PROGRESS") => "\"PUBLISHED\"",
+        Some("DISABLE_IN_PROGRESS") => "\"DISABLED\"",
+        _ => return Ok(document),
+    };
+    document.with_member("/publishStatus", status)
 }
 
 /// Whether a thing is a mapping that the second version of the API lists as this item.

@@ -37,6 +37,8 @@ mod patch;
 mod portals;
 mod principal;
 mod quota;
+mod reply;
+mod request;
 mod s3;
 mod server;
 mod sessions;

@@ -10,10 +10,11 @@ pub(crate) mod invoke;
 mod method;
 mod openapi;
 mod patch;
-pub(crate) mod portal;
+mod portal;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use gwbackup_core::error::{ErrorKind, Retry};
@@ -31,6 +32,11 @@ use crate::table::Row;
 
 /// From so many things that differ, a REST API is written by one import.
 pub(crate) const IMPORT_FROM: usize = 30;
+
+/// Between two looks at what takes its time.
+const LOOK: Duration = Duration::from_secs(15);
+/// Looks at what takes its time: half an hour.
+const LOOKS: usize = 120;
 
 /// A step under way.
 pub(crate) struct Work<'a> {

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::state::{State, Told, bad, conflict, text};
+use super::reply::{Told, bad, conflict};
+use super::state::{State, text};
 
 /// How long a link takes to become available, in seconds.
 const LINK: i64 = 120;
@@ -64,7 +65,7 @@ pub(super) fn complete(state: &mut State, at: &str, new: &mut Value) -> Told<()>
         }
         ["usageplans", _, "keys", key] => {
             let Some(key) = state.objects.get(&format!("apikeys/{key}")) else {
-                return Err(super::state::missing("API key"));
+                return Err(super::reply::missing("API key"));
             };
             new["name"] = key["name"].clone();
             new["value"] = key["value"].clone();
@@ -118,7 +119,7 @@ pub(super) fn is_meant(state: &State, at: &str, id: Option<&str>) -> Told<()> {
     };
     let found = state.objects.get(&format!("domainnames/{domain}"));
     let own = found.and_then(|found| found["domainNameId"].as_str());
-    if own == id { Ok(()) } else { Err(super::state::missing(domain)) }
+    if own == id { Ok(()) } else { Err(super::reply::missing(domain)) }
 }
 
 /// What comes with a new thing.

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::entities::Request;
-use super::server::Reply;
-use super::state::{State, Told, bad, missing, text};
+use super::reply::{Reply, Told, bad, missing};
+use super::request::Request;
+use super::state::{State, text};
 
 /// `GetExport`: of the deployment that the stage serves.
 pub(super) fn of(state: &State, request: &Request<'_>) -> Told<Reply> {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::entities::Request;
-use super::server::Reply;
-use super::state::{Refusal, State, Told, bad, missing, text};
+use super::reply::{Refusal, Reply, Told, bad, missing};
+use super::request::Request;
+use super::state::{State, text};
 
 /// `AddPermission` and `RemovePermission`. Every function of the account and region is there.
 pub(super) fn handle(state: &mut State, request: &Request<'_>) -> Told<Reply> {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::state::{State, Told, bad, text};
+use super::reply::{Told, bad};
+use super::state::{State, text};
 
 /// `PutRestApi` with `mode=overwrite`: what the document does not say goes; an API keeps its id, its
 /// root resource, its endpoints and its tags.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::state::{Refusal, bad};
+use super::reply::{Refusal, bad};
 
 /// One operation.
 #[derive(Debug)]

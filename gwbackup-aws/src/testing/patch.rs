@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::state::{Told, bad, text};
+use super::reply::{Told, bad};
+use super::state::text;
 
 /// Members whose values are no text; operations carry texts alone.
 const NUMBERS: &[&str] = &[
@@ -124,7 +125,7 @@ fn typed(name: &str, value: &str) -> Value {
     value.into()
 }
 
-fn invalid(path: &str) -> super::state::Refusal {
+fn invalid(path: &str) -> super::reply::Refusal {
     bad(&format!("Invalid patch path {path}"))
 }
 

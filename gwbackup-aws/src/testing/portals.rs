@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::state::{State, Told, bad, text};
+use super::reply::{Told, bad};
+use super::state::{State, text};
 
 /// What only the service says, and what is read otherwise than it is said.
 pub(super) fn complete(state: &State, at: &str, new: &mut Value) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use url::form_urlencoded;
 
 use super::iam::{Gate, Need};
-use super::server::Reply;
+use super::reply::Reply;
 use super::state::State;
 
 pub(super) fn answer(state: &State, gate: &Gate, body: &[u8]) -> Reply {

@@ -7,17 +7,19 @@ use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::entities::{self, Request};
+use super::entities;
 use super::faults::{Asked, Fault, Rule};
 use super::functions;
 use super::http::Answer;
 use super::iam::{self, Gate};
 use super::principal;
 use super::quota::Quotas;
+use super::reply::{Refusal, Reply};
+use super::request::{self, Request};
 use super::sessions::Refused;
-use super::state::{Refusal, State};
+use super::state::State;
 
 /// A request that was made, without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,28 +33,6 @@ pub struct Call {
     pub path: String,
     /// The status of the answer; nothing if none was sent.
     pub status: Option<u16>,
-}
-
-/// What is answered.
-#[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) code: &'static str,
-    pub(super) body: Vec<u8>,
-}
-
-impl Reply {
-    pub(super) fn json(status: u16, body: &Value) -> Self {
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        Self { status, code: "", body }
-    }
-}
-
-impl From<Refusal> for Reply {
-    fn from(refusal: Refusal) -> Self {
-        let body = json!({ "message": refusal.message }).to_string().into_bytes();
-        Self { status: refusal.status, code: refusal.code, body }
-    }
 }
 
 /// What the tasks of a double share.
@@ -108,7 +88,7 @@ pub(super) fn answer(shared: &Shared, head: &Parts, body: &Bytes) -> Answer {
     let signed = signed.unwrap_or_default();
     let operation = {
         let state = shared.state();
-        let segments = entities::segments(head.uri.path());
+        let segments = request::segments(head.uri.path());
         let found = state.operations.iter().find(|op| op.answers(&method, &segments));
         found.map(|op| op.name.clone()).unwrap_or_default()
     };

@@ -7,29 +7,7 @@ use gwbackup_core::clock::{Clock, rfc3339};
 use serde_json::{Map, Value, json};
 
 use super::model::{self, Operation};
-
-/// Why a request is refused.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    pub(super) code: &'static str,
-    pub(super) message: String,
-}
-
-pub(super) fn bad(message: &str) -> Refusal {
-    Refusal { status: 400, code: "BadRequestException", message: message.to_owned() }
-}
-
-pub(super) fn conflict(message: &str) -> Refusal {
-    Refusal { status: 409, code: "ConflictException", message: message.to_owned() }
-}
-
-pub(super) fn missing(what: &str) -> Refusal {
-    let message = format!("Invalid identifier specified: {what}");
-    Refusal { status: 404, code: "NotFoundException", message }
-}
-
-pub(super) type Told<T> = Result<T, Refusal>;
+use super::reply::{Told, missing};
 
 #[derive(Debug)]
 pub(super) struct State {

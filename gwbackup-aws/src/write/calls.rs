@@ -1,7 +1,6 @@
 //! Making, changing and removing one thing.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use gwbackup_core::error::ErrorKind;
 use gwbackup_core::model::{Attempt, Document, Effect, Key, Resolved};
@@ -10,15 +9,10 @@ use gwbackup_core::{Error, Result};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Told, Work, patch, portal, settle};
+use super::{LOOK, LOOKS, Told, Work, patch, portal, settle};
 use crate::client::Call;
 use crate::read::{Node, list_at, node};
 use crate::table::{self, Change, Make, Row};
-
-/// Between two looks at what takes its time.
-pub(super) const LOOK: Duration = Duration::from_secs(15);
-/// Looks at what takes its time: half an hour.
-pub(super) const LOOKS: usize = 120;
 
 impl Work<'_> {
     /// Makes what is not there, and brings what the creation does not take with a second call.

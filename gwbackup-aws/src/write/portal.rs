@@ -6,8 +6,7 @@ use gwbackup_core::retry::rest;
 use gwbackup_core::{Error, Result};
 use reqwest::Method;
 
-use super::calls::{LOOK, LOOKS};
-use super::{Told, Work};
+use super::{LOOK, LOOKS, Told, Work};
 use crate::client::Call;
 use crate::read::Node;
 
@@ -19,16 +18,6 @@ pub(super) fn sent(body: &Document) -> Result<Document> {
     let said =
         if named { format!("{{\"acmManaged\":{read}}}") } else { r#"{"none":{}}"#.to_owned() };
     body.with_member("/endpointConfiguration", &said)
-}
-
-/// What a portal is at, once what is under way has come to its end.
-pub(crate) fn settled(document: Document) -> Result<Document> {
-    let status = match document.text("/publishStatus").as_deref() {
-        Some("PUBLISH_IN_PROGRESS") => "\"PUBLISHED\"",
-        Some("DISABLE_IN_PROGRESS") => "\"DISABLED\"",
-        _ => return Ok(document),
-    };
-    document.with_member("/publishStatus", status)
 }
 
 impl Work<'_> {
