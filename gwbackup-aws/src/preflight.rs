@@ -15,7 +15,7 @@ use gwbackup_core::{Context, Error, Result};
 use crate::client::Call;
 use crate::gateway::Aws;
 use crate::policy::{Policy, Region, Right};
-use crate::read::{Node, Wanted, list_at};
+use crate::read::{Node, Wanted, list_at, served};
 use crate::table::{self, Row, Told};
 
 /// Asks who it is, then goes through the rights of the role, each by itself.
@@ -97,8 +97,9 @@ impl Trial<'_> {
             while let Some((row, above)) = next.pop() {
                 let Some(node) = self.list(row, &above).await? else { continue };
                 self.item(row, &node).await?;
-                if row.kind == "rest_stage" && wanted.has_kind("rest_deployment") {
-                    self.export(&node).await?;
+                let served = table::all().find(|own| own.served == row.kind);
+                if let Some(served) = served.filter(|own| wanted.has_kind(own.kind)) {
+                    self.export(served, &node).await?;
                 }
                 let below = row.children().filter(|row| row.kind != "rest_method");
                 let below = below.filter(|row| wanted.has(row));
@@ -149,11 +150,9 @@ impl Trial<'_> {
     }
 
     /// What a stage serves.
-    async fn export(&mut self, stage: &Node) -> Result<()> {
-        let Some(row) = Row::named("rest_deployment") else { return Ok(()) };
-        let mut path = stage.address.clone();
-        path.extend(["exports".to_owned(), "oas30".to_owned()]);
-        let call = Call::get(path.iter().map(String::as_str));
+    async fn export(&mut self, row: &Row, stage: &Node) -> Result<()> {
+        let call = served(row, &stage.address);
+        let path: Vec<String> = call.path.iter().map(|&part| part.to_owned()).collect();
         self.call(self.right(row, &path, true), call).await.map(drop)
     }
 

@@ -147,7 +147,7 @@ impl Aws {
                 };
                 match row.kind {
                     "rest_resource" => resources(parent, row, items, tree)?,
-                    "rest_deployment" => {
+                    _ if !row.served.is_empty() => {
                         self.deployments(cx, parent, row, items, wanted, tree).await?;
                     }
                     _ => {
@@ -241,16 +241,19 @@ impl Aws {
         wanted: &Wanted,
         tree: &mut Tree,
     ) -> Result<()> {
-        let stages =
-            if wanted.without_exports { BTreeMap::new() } else { self.in_use(cx, api).await? };
+        let second = row.parent == "api";
+        let unread = wanted.without_exports || items.is_empty() || tree.websocket;
+        let stages = if unread { BTreeMap::new() } else { self.in_use(cx, api, row).await? };
         for item in items {
             let mut node = node(row, Some(api), item)?;
             let key = node.resource.key.clone();
-            if wanted.without_exports {
+            let stage = stages.get(&*key.id.last());
+            // A stage of the second version that deploys by itself serves the working copy, and a
+            // WebSocket API cannot be exported.
+            if wanted.without_exports || (second && stage.is_none()) {
                 tree.nodes.push(node);
                 continue;
             }
-            let stage = stages.get(&*key.id.last());
             // It never changes; but without a stage it cannot be read, and later perhaps with one.
             let revision = Revision::new(if stage.is_some() { "read" } else { "unread" });
             if wanted.known.as_ref().is_some_and(|known| known.has(&key, &revision)) {
@@ -259,7 +262,7 @@ impl Aws {
             }
             node.resource.revision = Some(revision);
             let export = match stage {
-                Some(stage) => match self.export(cx, api, stage).await {
+                Some(stage) => match self.export(cx, api, row, stage).await {
                     Ok(export) => export,
                     Err(error) => {
                         tree.gaps.extend(gaps(row, Some(&key.id), error)?);
@@ -279,16 +282,21 @@ impl Aws {
         Ok(())
     }
 
-    /// A stage that serves each deployment.
-    async fn in_use(&self, cx: &Context, api: &Node) -> Result<BTreeMap<String, String>> {
-        let Some(row) = Row::named("rest_stage") else { return Ok(BTreeMap::new()) };
+    /// A stage that serves each deployment until somebody points it to another one.
+    async fn in_use(
+        &self,
+        cx: &Context,
+        api: &Node,
+        row: &Row,
+    ) -> Result<BTreeMap<String, String>> {
+        let Some(row) = Row::named(row.served) else { return Ok(BTreeMap::new()) };
         let mut found = BTreeMap::new();
         let stages = match self.items(cx, row, &api.address).await {
             Ok(stages) => stages,
             // That they are unread is said where they are listed.
             Err(error) => gaps(row, None, error).map(|_| Vec::new())?,
         };
-        for stage in stages {
+        for stage in stages.iter().filter(|stage| stage.get("/autoDeploy") != Some("true")) {
             if let (Some(deployment), Some(name)) =
                 (stage.text("/deploymentId"), stage.text("/stageName"))
             {
@@ -302,16 +310,37 @@ impl Aws {
         Ok(found)
     }
 
-    async fn export(&self, cx: &Context, api: &Node, stage: &str) -> Result<Option<String>> {
-        let path = api.address.iter().map(String::as_str);
-        let call = Call::get(path.chain(["stages", stage, "exports", "oas30"]));
-        let call = call.query("extensions", "apigateway,authorizers");
+    async fn export(
+        &self,
+        cx: &Context,
+        api: &Node,
+        row: &Row,
+        stage: &str,
+    ) -> Result<Option<String>> {
+        let mut address = api.address.clone();
+        address.extend(["stages".to_owned(), stage.to_owned()]);
+        let call = served(row, &address);
         let answer = self.0.client.get(cx, call).await?;
         match answer.status {
             // An API whose models are no JSON cannot be exported.
             400 | 403 | 404 | 409 => Ok(None),
             // Nothing else can be imported again.
             _ => answer.text().map(|text| Some(text).filter(|text| is_openapi(text))),
+        }
+    }
+}
+
+/// The call for what a stage serves of a row, by the stage's address.
+pub(crate) fn served<'a>(row: &Row, stage: &'a [String]) -> Call<'a> {
+    let parts: Vec<&str> = stage.iter().map(String::as_str).collect();
+    match parts.as_slice() {
+        ["v2", "apis", api, _, name] if row.parent == "api" => {
+            let call = Call::get(["v2", "apis", api, "exports", "OAS30"]);
+            call.query("outputType", "JSON").query("stageName", *name)
+        }
+        _ => {
+            let call = Call::get(parts.into_iter().chain(["exports", "oas30"]));
+            call.query("extensions", "apigateway,authorizers")
         }
     }
 }

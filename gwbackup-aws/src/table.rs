@@ -49,6 +49,9 @@ pub(crate) struct Row {
     pub(crate) noun: &'static str,
     /// The member with its own ARN; empty where that is made of its address.
     pub(crate) arn: &'static str,
+    /// The kind of the stages that serve it, where it is what the API was at one moment: what they
+    /// serve is kept with it.
+    pub(crate) served: &'static str,
     /// Not every endpoint has it yet.
     pub(crate) young: bool,
 }
@@ -155,6 +158,7 @@ const fn row(kind: &'static str, parent: &'static str, rank: u16, list: &'static
         outside: &[],
         noun: "",
         arn: "",
+        served: "",
         young: false,
     }
 }

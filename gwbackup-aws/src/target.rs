@@ -71,12 +71,6 @@ impl Target for Aws {
             let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
             findings.push(finding.about(change.no));
         }
-        for change in makes("api_deployment") {
-            let what = "it is made of the API as it is in the backup, which is not what it was \
-                when somebody edited without deploying";
-            let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
-            findings.push(finding.about(change.no));
-        }
         for change in makes("portal") {
             let what = "its logo cannot be read, and so not brought back: upload it again; what \
                 was published is what the portal is in the backup";
@@ -94,11 +88,19 @@ impl Target for Aws {
                 findings.push(finding.about(change.no));
             }
         }
-        for change in makes("rest_deployment") {
+        for change in makes("rest_deployment").chain(makes("api_deployment")) {
             let state = states.one(Side::After, &change.key).await?;
-            if state.is_none_or(|state| state.resource.document.get("/export").is_none()) {
-                let what = "it is made of the API as it is in the backup: what it served could \
-                    not be exported";
+            let made = |parent: &Key| {
+                changes.iter().any(|c| c.key == *parent && c.action == Action::Create)
+            };
+            let held = state.is_some_and(|state| {
+                let anew = change.key.kind.as_str() == "rest_deployment"
+                    || state.resource.parent.as_ref().is_some_and(made);
+                anew && state.resource.document.get("/export").is_some()
+            });
+            if !held {
+                let what = "it is made of the API as it is in the backup: what it served could not \
+                    be exported, or cannot be imported into an HTTP API that is there";
                 let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
                 findings.push(finding.about(change.no));
             }

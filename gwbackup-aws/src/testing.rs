@@ -29,6 +29,7 @@ mod export;
 mod faults;
 mod functions;
 mod http;
+mod http_api;
 mod iam;
 mod import;
 mod kms;

@@ -292,7 +292,7 @@ impl<'a> Work<'a> {
     async fn write(&mut self, key: &Key) -> Result<()> {
         let Some(wanted) = self.after.get(key).cloned() else { return Ok(()) };
         let Some(live) = self.live.get(&self.place(key)).cloned() else {
-            if key.kind.as_str() == "rest_deployment" {
+            if Row::of(&key.kind).is_some_and(|row| !row.served.is_empty()) {
                 if self.changes.contains_key(key) {
                     self.deploy(key).await?;
                 }
@@ -332,7 +332,7 @@ impl<'a> Work<'a> {
         let fresh = self.wanted_root().is_some_and(|r| self.made.contains_key(&r.resource.key));
         let goes = |key: &&Key| {
             let deleted = self.changes.get(*key).is_some_and(|c| c.action == Action::Delete);
-            !kept.contains(*key) && (deleted || (fresh && is_born(key)))
+            !kept.contains(*key) && (deleted || (fresh && (is_born(key) || import::is_said(key))))
         };
         let mut keys: Vec<Key> = self.live.keys().filter(goes).cloned().collect();
         let rank = |key: &Key| Row::of(&key.kind).map_or(0, |row| row.rank);

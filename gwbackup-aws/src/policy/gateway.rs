@@ -238,6 +238,9 @@ fn reads(region: &Region, row: &'static Row) -> Vec<(String, String)> {
         let export = "restapis/*/stages/*/exports/oas30";
         found.push((action("GET"), region.arn(export, false)));
     }
+    if row.kind == "api_deployment" {
+        found.push((action("GET"), region.arn("apis/*/exports/OAS30", false)));
+    }
     found
 }
 
@@ -261,7 +264,8 @@ fn writes(region: &Region, row: &'static Row, roots: &Roots) -> Vec<(String, Str
         // A deployment is made of what was imported before.
         Make::Own => found.extend(list().map(|path| ("POST", path))),
     }
-    if row.root().kind == "rest_api" {
+    // An import.
+    if row.root().kind == "rest_api" || row.kind == "api_deployment" {
         found.extend(items(row.root(), roots).map(|path| ("PUT", path)));
     }
     match row.change {

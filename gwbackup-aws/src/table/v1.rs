@@ -163,6 +163,7 @@ pub(super) const ROWS: &[Row] = &[
         )],
         restore: Restore::WhenReferenced,
         nameless: true,
+        served: "rest_stage",
         ..row("rest_deployment", "rest_api", 16, "deployments")
     },
     Row {

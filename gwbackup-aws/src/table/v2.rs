@@ -2,7 +2,7 @@
 
 use gwbackup_core::model::{Restore, Role};
 
-use super::Is::{Default, Immutable, Moving, Own, Unordered};
+use super::Is::{Default, Immutable, Moving, Own, Spare, Unordered};
 use super::{Change, Make, Ref, Row, Told, arn, needs, row};
 use crate::client::Paging;
 
@@ -101,9 +101,14 @@ pub(super) const ROWS: &[Row] = &[
             ("/deploymentStatus", Own),
             ("/deploymentStatusMessage", Own),
             ("/autoDeployed", Own),
+            ("/export/servers", Own),
+            ("/export/info/version", Own),
+            ("/export", Spare),
         ],
+        change: Change::Never,
         restore: Restore::WhenReferenced,
         nameless: true,
+        served: "api_stage",
         ..second("api_deployment", "api", 26, "deployments")
     },
     Row {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::checks;
 use super::export;
+use super::http_api;
 use super::import;
 use super::patch;
 use super::portals;
@@ -187,6 +188,13 @@ pub(super) fn handle(state: &mut State, request: &Request<'_>) -> Told<Reply> {
             import::put(state, text(&made, "id"), request.body, Some("overwrite"))?
         }
         "GetExport" => return export::of(state, request),
+        "ExportApi" => return http_api::export(state, request),
+        "ReimportApi" => http_api::reimport(state, &at, &request.object()?)?,
+        "CreateDeployment" => {
+            let made = create(state, request, &at, request.object()?)?;
+            http_api::keep(state, &request.above(), &made)?;
+            made
+        }
         "TagResource" | "UntagResource" => {
             tag(state, request, name)?;
             Value::Null
@@ -196,10 +204,7 @@ pub(super) fn handle(state: &mut State, request: &Request<'_>) -> Told<Reply> {
             Value::Null
         }
         "PutPortalProductSharingPolicy" => {
-            state.get(&request.above())?;
-            let mut new = request.object()?;
-            new.insert("portalProductId".into(), request.path.get(2).cloned().into());
-            state.objects.insert(at, new.into());
+            portals::share(state, &at, request)?;
             Value::Null
         }
         "PutRoutingRule" => {

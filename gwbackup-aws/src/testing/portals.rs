@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::reply::{Told, bad};
+use super::request::Request;
 use super::state::{State, text};
 
 /// What only the service says, and what is read otherwise than it is said.
@@ -85,6 +86,15 @@ pub(super) fn references(state: &State, list: &str, new: &Value) -> Told<()> {
     if parts.is_object() && !state.has(&stage) {
         return Err(bad("the endpoint does not exist"));
     }
+    Ok(())
+}
+
+/// Who else may use a product.
+pub(super) fn share(state: &mut State, at: &str, request: &Request<'_>) -> Told<()> {
+    state.get(&request.above())?;
+    let mut new = request.object()?;
+    new.insert("portalProductId".into(), request.path.get(2).cloned().into());
+    state.objects.insert(at.to_owned(), new.into());
     Ok(())
 }
 

@@ -25,14 +25,25 @@ const SAID: &[&str] = &[
     "rest_documentation_part",
 ];
 
+/// Kinds that the import of an HTTP API says.
+const SAID_SECOND: &[&str] = &["api_authorizer", "api_integration", "api_route"];
+
+/// Whether an import into a new HTTP API may have made it.
+pub(super) fn is_said(key: &Key) -> bool {
+    SAID_SECOND.contains(&key.kind.as_str())
+}
+
 impl Work<'_> {
     /// Makes the deployments that the step creates: each export becomes the working copy and is
     /// deployed. The working copy itself is put right after them; stages serve what they served.
     /// A deployment without an export is left to be made of the working copy. False when the
     /// service refused one.
     pub(super) async fn make_deployments(&mut self) -> Result<bool> {
+        // An import gives new ids to all of an HTTP API: one that clients use keeps its own.
+        let fresh = self.wanted_root().is_some_and(|r| self.made.contains_key(&r.resource.key));
         let missing = |key: &&Key| {
-            key.kind.as_str() == "rest_deployment"
+            (key.kind.as_str() == "rest_deployment"
+                || (fresh && key.kind.as_str() == "api_deployment"))
                 && self.changes.contains_key(*key)
                 && !self.live.contains_key(&self.place(key))
         };
@@ -125,6 +136,9 @@ impl Work<'_> {
 
     async fn put_api(&self, api: &Node, openapi: String) -> Result<Told<()>> {
         let call = Call::new(Method::PUT, api.address.iter().map(String::as_str));
+        if api.row.kind == "api" {
+            return self.plain(call.body(json!({ "body": openapi }).to_string())).await;
+        }
         let call = call.query("mode", "overwrite").query("failonwarnings", "false");
         self.plain(call.body(openapi)).await
     }

@@ -93,7 +93,7 @@ impl Work<'_> {
 
     /// Whether what is there is what is wanted, for all that can be compared.
     pub(super) fn same(&self, live: &Node, wanted: &Resolved) -> bool {
-        if live.row.kind == "rest_deployment" {
+        if !live.row.served.is_empty() {
             return true;
         }
         let (document, open) = self.resolved(wanted);

@@ -47,6 +47,21 @@ pub(crate) fn fill(bench: &Bench, double: &AwsDouble) {
     let new = json!({ "name": "ruled", "protocolType": "HTTP", "tags": tags });
     let api = make(double, "/v2/apis", new);
     ask(double, "POST", &format!("/v2/apis/{api}/stages"), json!({ "stageName": "$default" }));
+    // Nothing of it was deployed, so its parts are made one by one.
+    let part = |list: &str, body: Value| make(double, &format!("/v2/apis/{api}/{list}"), body);
+    let issuer = json!({ "issuer": "https://issuer.example", "audience": ["shop"] });
+    part(
+        "authorizers",
+        json!({ "name": "jwt", "authorizerType": "JWT", "jwtConfiguration": issuer,
+        "identitySource": ["$request.header.Authorization"] }),
+    );
+    let integration = part(
+        "integrations",
+        json!({ "integrationType": "HTTP_PROXY", "integrationMethod": "ANY",
+        "integrationUri": "https://ruled.internal", "payloadFormatVersion": "1.0" }),
+    );
+    let target = format!("integrations/{integration}");
+    part("routes", json!({ "routeKey": "$default", "target": target }));
     (1..=3).for_each(|n| rule(double, &api, n));
     make(double, "/v2/portalproducts", json!({ "displayName": "Without policy" }));
     let policy = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow",

@@ -322,6 +322,24 @@ fn http(double: &AwsDouble, n: usize, link: &str) -> String {
         json!({ "stageName": "$default", "autoDeploy": true, "stageVariables": { "v": "1" } }),
     );
     let deployment = make(double, &at("deployments"), json!({ "description": "by hand" }));
+    // Edited and not deployed.
+    let route = make(
+        double,
+        &at("routes"),
+        json!({ "routeKey": "POST /a", "target": format!("integrations/{}", twins[0]) }),
+    );
+    ask(
+        double,
+        "PATCH",
+        &at(&format!("routes/{route}")),
+        json!({ "operationName": format!("o{n}") }),
+    );
+    ask(
+        double,
+        "PATCH",
+        &at(&format!("integrations/{}", twins[1])),
+        json!({ "integrationUri": "https://other.internal" }),
+    );
     for name in ["blue", "green"] {
         ask(
             double,

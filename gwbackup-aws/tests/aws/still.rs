@@ -61,6 +61,7 @@ pub(crate) fn still(double: &AwsDouble) -> Vec<String> {
             continue;
         }
         lines.push(line(at, value, &names));
+        lines.extend(second(at, value, &state, &names));
         let deployment = value["deploymentId"].as_str().filter(|_| at.starts_with("restapis/"));
         if let Some(id) = deployment {
             let api = at.split('/').nth(1).unwrap();
@@ -83,6 +84,43 @@ pub(crate) fn still(double: &AwsDouble) -> Vec<String> {
     }
     lines.sort();
     lines
+}
+
+/// What a stage of an HTTP API serves: each route with what it leads to.
+fn second(
+    at: &str,
+    stage: &Value,
+    state: &BTreeMap<String, Value>,
+    names: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let deployment = stage["deploymentId"].as_str().filter(|_| stage["autoDeploy"] != true);
+    let api: Vec<&str> = at.split('/').take(3).collect();
+    let held = deployment
+        .and_then(|id| state.get(&format!("{}/deployments/{id}/snapshot", api.join("/"))));
+    let Some(held) = held.filter(|_| at.starts_with("v2/apis/")) else { return Vec::new() };
+    let spare = |value: &Value, of: &[&str]| {
+        let mut kept = value.as_object().unwrap().clone();
+        kept.retain(|name, _| !of.contains(&name.as_str()));
+        Value::Object(kept).to_string()
+    };
+    let routes = held.as_object().unwrap().iter().filter(|(path, _)| path.starts_with("routes/"));
+    let line = |(_, route): (&String, &Value)| {
+        let below = |list: &str, id: &Value| {
+            let id = id.as_str().unwrap_or_default().rsplit('/').next().unwrap().to_owned();
+            spare(
+                held.get(format!("{list}/{id}")).unwrap_or(&serde_json::json!({})),
+                &["integrationId", "authorizerId"],
+            )
+        };
+        let own = spare(route, &["routeId", "target", "authorizerId"]);
+        let parts = [
+            own,
+            below("integrations", &route["target"]),
+            below("authorizers", &route["authorizerId"]),
+        ];
+        format!("{} serves {}", spoken(at, names), spoken(&parts.join(" "), names))
+    };
+    routes.map(line).collect()
 }
 
 fn prefixed(api: &str, held: &Value) -> BTreeMap<String, Value> {
