@@ -265,3 +265,21 @@ where
 fn cancelled(cx: &Context) -> Error {
     cx.check().err().unwrap_or_else(|| Error::new(ErrorKind::Cancelled, "the run was cancelled"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_belong_to_the_role_behind_a_session() {
+        let principal = |arn: &str| {
+            let caller = Caller { account: "1".to_owned(), arn: arn.to_owned() };
+            caller.principal().unwrap_or_default()
+        };
+        let session = "arn:aws-cn:sts::123456789012:assumed-role/backup/i-0abc";
+        assert_eq!(principal(session), "arn:aws-cn:iam::123456789012:role/backup");
+        let user = "arn:aws:iam::123456789012:user/ops/ada";
+        assert_eq!(principal(user), user);
+        assert_eq!(principal("arn:aws:iam::123456789012:root"), "");
+    }
+}
