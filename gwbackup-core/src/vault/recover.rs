@@ -23,8 +23,8 @@ const PROBES: usize = 32;
 
 impl Vault {
     /// Appends waiting events, completes backups whose manifest was written, gives up those whose
-    /// time is over, and brings copies what the log says they lack; says what had to stay. Safe to call at any time and from several
-    /// machines.
+    /// time is over, and brings copies what the log says they lack; says what had to stay. Safe to
+    /// call at any time and from several machines.
     pub(crate) async fn recover(&self, cx: &Context) -> Result<Vec<String>> {
         let mut left = self.sweep(cx).await?;
         match self.log.fold_pending(cx).await {
