@@ -13,11 +13,29 @@ use gwbackup_core::{Context, Result};
 
 use crate::gateway::Aws;
 use crate::table::Row;
-use crate::write::invoke::{self, Function};
+use crate::write::invoke::{self, FUNCTION, Function};
 use crate::write::{IMPORT_FROM, Work};
 
 /// Calls that read a tree before and after it is written.
 const LOOKS: u32 = 20;
+/// What is not the same when it is made anew.
+const ANEW: &[(&str, &str)] = &[
+    (
+        "client_certificate",
+        "the service makes another certificate with another key: the back ends that trust the old \
+         one must be told",
+    ),
+    (
+        "rest_documentation_version",
+        "it is made of the documentation as it is in the backup: what an old version said cannot \
+         be read",
+    ),
+    (
+        "portal",
+        "its logo cannot be read, and so not brought back: upload it again; what was published is \
+         what the portal is in the backup",
+    ),
+];
 /// What deleting a REST API takes.
 const DELETION: Duration = Duration::from_secs(30);
 
@@ -59,33 +77,22 @@ impl Target for Aws {
                     && matches!(change.action, Action::Create | Action::Replace)
             })
         };
-        for change in makes("client_certificate") {
-            let what = "the service makes another certificate with another key: the back ends \
-                that trust the old one must be told";
+        let mut warn = |change: &Change, what: &str| {
             let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
             findings.push(finding.about(change.no));
-        }
-        for change in makes("rest_documentation_version") {
-            let what = "it is made of the documentation as it is in the backup: what an old \
-                version said cannot be read";
-            let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
-            findings.push(finding.about(change.no));
-        }
-        for change in makes("portal") {
-            let what = "its logo cannot be read, and so not brought back: upload it again; what \
-                was published is what the portal is in the backup";
-            let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
-            findings.push(finding.about(change.no));
+        };
+        for (kind, what) in ANEW {
+            makes(kind).for_each(|change| warn(change, what));
         }
         for change in changes.iter().filter(|change| change.action != Action::Delete) {
-            let Some(row) = Row::of(&change.key.kind) else { continue };
+            let calls = |row: &&Row| row.outside.iter().any(|(_, class)| *class == FUNCTION);
+            let Some(row) = Row::of(&change.key.kind).filter(calls) else { continue };
             let Some(state) = states.one(Side::After, &change.key).await? else { continue };
             let functions = invoke::functions(row, &state.resource.document);
             if functions.iter().any(Function::is_variable) {
                 let what = "a stage variable names its function: if the API is a new one, allow it \
                     by hand to call each of them (lambda:AddPermission)";
-                let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
-                findings.push(finding.about(change.no));
+                warn(change, what);
             }
         }
         for change in makes("rest_deployment").chain(makes("api_deployment")) {
@@ -101,8 +108,7 @@ impl Target for Aws {
             if !held {
                 let what = "it is made of the API as it is in the backup: what it served could not \
                     be exported, or cannot be imported into an HTTP API that is there";
-                let finding = Finding::new(change.key.to_string(), Verdict::Warning, what);
-                findings.push(finding.about(change.no));
+                warn(change, what);
             }
         }
         let apis = u32::try_from(makes("rest_api").count()).unwrap_or(u32::MAX);

@@ -42,8 +42,8 @@ impl Work<'_> {
         // An import gives new ids to all of an HTTP API: one that clients use keeps its own.
         let fresh = self.wanted_root().is_some_and(|r| self.made.contains_key(&r.resource.key));
         let missing = |key: &&Key| {
-            (key.kind.as_str() == "rest_deployment"
-                || (fresh && key.kind.as_str() == "api_deployment"))
+            Row::of(&key.kind)
+                .is_some_and(|row| !row.served.is_empty() && (fresh || row.parent != "api"))
                 && self.changes.contains_key(*key)
                 && !self.live.contains_key(&self.place(key))
         };

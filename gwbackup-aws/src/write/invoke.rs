@@ -13,6 +13,9 @@ use serde_json::json;
 use super::{Work, settle};
 use crate::table::Row;
 
+/// What a member that names one stands for, in the table.
+pub(crate) const FUNCTION: &str = "function";
+
 /// A function as an API names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Function {
@@ -30,7 +33,7 @@ impl Function {
 
 /// The functions that a document names.
 pub(crate) fn functions(row: &Row, document: &Document) -> BTreeSet<Function> {
-    let at = row.outside.iter().filter(|(_, class)| *class == "function").map(|(at, _)| *at);
+    let at = row.outside.iter().filter(|(_, class)| *class == FUNCTION).map(|(at, _)| *at);
     at.filter_map(|at| function(&document.text(at)?)).collect()
 }
 

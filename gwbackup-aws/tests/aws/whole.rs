@@ -134,6 +134,11 @@ async fn an_api_that_may_not_call_its_functions_is_not_left_behind() {
     });
     let outcome = bench.apply(bench.restore(&backup, aws(&double))).await;
     assert_eq!(outcome.report.status, RunStatus::RolledBack, "{:#?}", outcome.report.failures);
+    // In the service's words, and asked once: the right does not come by asking again.
+    let failure = &outcome.report.failures[0];
+    assert!(failure.contains("denies it (403)"), "{failure}");
+    let asked = double.calls().iter().filter(|call| call.path.ends_with("/policy")).count();
+    assert_eq!(asked, 1);
     double.calm();
     assert_same(&still(&double), &empty, "rolled back");
     // With the right it is allowed, and taken back with the API.
