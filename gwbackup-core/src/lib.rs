@@ -74,6 +74,7 @@ pub mod drill;
 pub mod error;
 pub mod jsonl;
 pub mod mapping;
+pub mod metrics;
 pub mod model;
 pub mod observe;
 pub mod pace;

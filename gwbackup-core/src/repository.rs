@@ -2,6 +2,7 @@
 
 mod builder;
 mod drill;
+mod metrics;
 mod operations;
 mod query;
 mod runbook;
@@ -12,6 +13,7 @@ use crate::catalog::{AuditReport, Event, RepositoryId};
 use crate::context::Context;
 use crate::drift::{self, Difference};
 use crate::error::Result;
+use crate::metrics::MetricsRecorder;
 use crate::model::Rules;
 use crate::preflight::{self, PreflightReport};
 use crate::source::{Purpose, Source};
@@ -58,6 +60,7 @@ pub use query::{BackupInfo, BackupView, RunInfo, Shown, StatusReport};
 #[derive(Debug, Clone)]
 pub struct Repository {
     pub(crate) vault: Arc<Vault>,
+    recorders: Arc<[Arc<dyn MetricsRecorder>]>,
 }
 
 impl Repository {
@@ -136,7 +139,9 @@ impl Repository {
     /// Replays the whole log from the copies: chain, signatures, roles, and what this machine
     /// remembers.
     pub async fn audit(&self, cx: &Context) -> Result<AuditReport> {
-        self.vault.log.audit(cx).await
+        let result = self.vault.log.audit(cx).await;
+        self.measured_aside(cx, metrics::audit(result.as_ref())).await;
+        result
     }
 }
 

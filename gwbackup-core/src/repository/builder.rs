@@ -8,6 +8,7 @@ use crate::catalog::{FileAnchor, MemoryAnchor, RepositoryId, TrustAnchor};
 use crate::context::Context;
 use crate::crypt::{KeyProvider, Suite};
 use crate::error::{ErrorKind, Result};
+use crate::metrics::MetricsRecorder;
 use crate::policy::Policy;
 use crate::vault::{Copy, Created, NewRepository, Opening};
 
@@ -34,6 +35,7 @@ pub struct Existing {
     expected: Option<RepositoryId>,
     accepted: Option<RepositoryId>,
     policy: Policy,
+    recorders: Vec<Arc<dyn MetricsRecorder>>,
     spool: Option<PathBuf>,
 }
 
@@ -109,6 +111,17 @@ impl RepositoryBuilder {
         self
     }
 
+    /// Tells this recorder how each operation ended (may be said again): every backup, verification,
+    /// restore, drill, audit and status, once, when it is over, whether or not it failed. Plans, and
+    /// whatever only looks at a backup, are not told. What cannot be recorded is a warning, in the
+    /// report if it has warnings, and changes nothing else; a recorder that does not answer is
+    /// left after half a minute. A repository that cannot be opened records nothing.
+    #[must_use]
+    pub fn metrics(mut self, recorder: Arc<dyn MetricsRecorder>) -> Self {
+        self.own.recorders.push(recorder);
+        self
+    }
+
     /// Another place for spools, which hold sealed bytes only.
     #[must_use]
     pub fn spool(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -127,7 +140,7 @@ impl RepositoryBuilder {
     pub async fn open(self, cx: &Context) -> Result<Repository> {
         let anchor = self.memory();
         let Self { copies, keys, state, own, .. } = self;
-        let Existing { expected, accepted, policy, spool } = own;
+        let Existing { expected, accepted, policy, recorders, spool } = own;
         let spool = spool.or_else(|| state.map(|directory| directory.join("spool")));
         let spool = spool.unwrap_or_else(|| {
             std::env::temp_dir().join(format!("gwbackup-{}", std::process::id()))
@@ -142,7 +155,7 @@ impl RepositoryBuilder {
                 Err(e) => vault.warnings.push(format!("what a crash left stays for now: {e}")),
             }
         }
-        Ok(Repository { vault: Arc::new(vault) })
+        Ok(Repository { vault: Arc::new(vault), recorders: recorders.into() })
     }
 }
 

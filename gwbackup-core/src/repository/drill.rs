@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BackupInfo, PreparedRestore, Repository};
+use super::{BackupInfo, PreparedRestore, Repository, metrics};
 use crate::catalog::{
     DrillFacts, DrillVerdict, EventDraft, EventKind, EventOutcome, RecoveryPoint, State,
 };
@@ -98,6 +98,13 @@ impl DrillBuilder {
     /// when the context is cancelled; a dropped future is a crash, and the target's open run can be
     /// rolled back.
     pub async fn run(self, cx: &Context) -> Result<DrillReport> {
+        let ended = self.rehearse(cx).await;
+        let samples = metrics::drill(self.gateway.as_ref(), ended.as_ref());
+        self.repository.measured_aside(cx, samples).await;
+        ended
+    }
+
+    async fn rehearse(&self, cx: &Context) -> Result<DrillReport> {
         let vault = Arc::clone(&self.repository.vault);
         vault.writable()?;
         let mut phases = Phases::new(cx);
@@ -132,7 +139,7 @@ impl DrillBuilder {
         };
         let restored = match prepared {
             Ok(prepared) => {
-                if let (false, Some(one)) = (self.occupied, prepared.0.occupant()) {
+                if let (false, Some(one)) = (self.occupied, prepared.ready.occupant()) {
                     return Err(Error::refused("the target of a drill holds something already")
                         .on(one)
                         .help("give an empty one, or say that it may be changed"));
@@ -224,7 +231,7 @@ impl DrillBuilder {
             return;
         }
         let target = Arc::clone(&self.target);
-        match self.repository.roll_back(cx, run, target, &ApplyOptions::default()).await {
+        match self.repository.carry_on(cx, run, target, &ApplyOptions::default(), true).await {
             Ok(outcome) => {
                 let back = outcome.report;
                 let different = back.compare.differences.iter().map(|d| d.key.to_string());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::metrics::{self, Named};
 use super::{BackupInfo, Repository};
 use crate::backup::{self, BackupOptions, BackupReport, BackupType};
 use crate::context::Context;
@@ -57,7 +58,8 @@ impl Repository {
         target: Arc<dyn Target>,
         options: &ApplyOptions,
     ) -> Result<RestoreOutcome> {
-        self.carry_on(cx, run, target, options, false).await
+        let ended = self.carry_on(cx, run, target, options, false).await;
+        self.restored(cx, None, ended, false).await
     }
 
     /// Turns a run round: the target goes back to what it was before it.
@@ -68,10 +70,24 @@ impl Repository {
         target: Arc<dyn Target>,
         options: &ApplyOptions,
     ) -> Result<RestoreOutcome> {
-        self.carry_on(cx, run, target, options, true).await
+        let ended = self.carry_on(cx, run, target, options, true).await;
+        self.restored(cx, None, ended, false).await
     }
 
-    async fn carry_on(
+    /// Tells how a restore ended, onto the gateway of these backups where no report names it.
+    async fn restored(
+        &self,
+        cx: &Context,
+        of: Option<Named>,
+        ended: Result<RestoreOutcome>,
+        measured: bool,
+    ) -> Result<RestoreOutcome> {
+        let report = ended.as_ref().map(|outcome| &outcome.report);
+        self.measured_aside(cx, metrics::restore(of, report, measured)).await;
+        ended
+    }
+
+    pub(super) async fn carry_on(
         &self,
         cx: &Context,
         run: Uuid,
@@ -146,7 +162,14 @@ impl BackupBuilder {
     /// read, or a copy that cannot be written, makes it `Partial`; an error means that there is no
     /// new backup.
     pub async fn run(self, cx: &Context) -> Result<BackupReport> {
-        backup::run(&self.repository.vault, cx, self.source, &self.options).await
+        let started = cx.now();
+        let mut ended = backup::run(&self.repository.vault, cx, self.source, &self.options).await;
+        let samples = metrics::backup(&self.options, (started, cx.now()), ended.as_ref());
+        let untold = self.repository.measured(cx, samples).await;
+        if let Ok(report) = &mut ended {
+            report.warnings.extend(untold);
+        }
+        ended
     }
 }
 
@@ -191,7 +214,8 @@ impl VerifyBuilder {
     /// Looks at every copy, and writes what it found into the log. Changes nothing else, unless it
     /// is to heal.
     pub async fn run(self, cx: &Context) -> Result<VerifyReport> {
-        let mut points: Vec<_> = if self.backups.is_empty() {
+        let all = self.backups.is_empty();
+        let mut points: Vec<_> = if all {
             // Also those that no list shows because their manifest cannot be read any more.
             let state = self.repository.vault.state(cx).await?;
             state.listed().filter(|point| point.committed.is_some()).cloned().collect()
@@ -201,7 +225,14 @@ impl VerifyBuilder {
         if let Some(percent) = self.sample {
             points = some_of(points, percent)?;
         }
-        verify::run(&self.repository.vault, cx, &points, self.way).await
+        let repository = &self.repository;
+        let mut report = verify::run(&repository.vault, cx, &points, self.way).await?;
+        let sinks = repository.vault.places.iter().map(|place| place.sink().to_string());
+        let of = (all, self.sample.is_some());
+        let samples =
+            metrics::verify(self.way.depth, of, &sinks.collect::<Vec<_>>(), cx.now(), &report);
+        report.warnings.extend(repository.measured(cx, samples).await);
+        Ok(report)
     }
 }
 
@@ -301,18 +332,21 @@ impl RestoreBuilder {
         let Self { repository, backup, target, options, probes, secrets } = self;
         let order = Order { point: backup.point, target, options, probes, secrets };
         let ready = Box::pin(restore::prepare(&repository.vault, cx, order)).await?;
-        Ok(PreparedRestore(Box::new(ready)))
+        Ok(PreparedRestore { ready: Box::new(ready), repository })
     }
 }
 
 /// A plan, ready to be carried out.
 #[derive(Debug)]
-pub struct PreparedRestore(pub(super) Box<Ready>);
+pub struct PreparedRestore {
+    pub(super) ready: Box<Ready>,
+    repository: Repository,
+}
 
 impl PreparedRestore {
     /// The plan.
     pub fn plan(&self) -> &Plan {
-        &self.0.plan
+        &self.ready.plan
     }
 
     /// Carries it out: safety backup, journal, writes, roll back where a step fails for good, read
@@ -323,19 +357,22 @@ impl PreparedRestore {
     /// says how the run ended. A cancelled context ends the run at its next safe point; a dropped
     /// future is a crash. [`Repository::resume`] goes on after either.
     pub async fn apply(self, cx: &Context, options: &ApplyOptions) -> Result<RestoreOutcome> {
-        let objectives = self.0.vault.policy.objectives;
-        self.apply_for(cx, options, objectives).await
+        let (repository, origin) = (self.repository.clone(), &self.ready.about.origin);
+        let of = Named::new(&origin.application, &origin.environment);
+        let objectives = repository.vault.policy.objectives;
+        let ended = self.apply_for(cx, options, objectives).await;
+        repository.restored(cx, Some(of), ended, true).await
     }
 
-    /// The same, held against these objectives.
+    /// The same, held against these objectives, and nobody is told.
     pub(super) async fn apply_for(
         self,
         cx: &Context,
         options: &ApplyOptions,
         objectives: Objectives,
     ) -> Result<RestoreOutcome> {
-        let about = self.0.about.clone();
-        let run = Box::pin(self.0.apply(cx, options)).await?;
+        let about = self.ready.about.clone();
+        let run = Box::pin(self.ready.apply(cx, options)).await?;
         Ok(RestoreOutcome { report: RestoreReport::new(about, &run, objectives), map: run.map })
     }
 }

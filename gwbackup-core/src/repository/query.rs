@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::Repository;
 use super::drill::{DrillStanding, standing};
+use super::metrics::{self, Named};
 use crate::archive::{Details, Manifest, View};
 use crate::catalog::{EventKind, EventOutcome, RecoveryPoint, State};
 use crate::clock::Timestamp;
@@ -327,8 +328,7 @@ impl Repository {
             *backups.entry(format!("{now:?}")).or_insert(0) += 1;
             let restorable = matches!(now, State::Success | State::Partial);
             if restorable && point.facts.kind != "safety" {
-                let facts = &point.facts;
-                let gateway = format!("{}/{}", facts.application, facts.environment);
+                let gateway = Named::of(point).to_string();
                 let slot = newest.entry(gateway).or_insert(point);
                 if slot.committed < point.committed {
                     *slot = point;
@@ -346,16 +346,15 @@ impl Repository {
         if self.vault.places.len() == 1 {
             warnings.push("there is one copy only; three on two media are the rule".to_owned());
         }
-        let mut of_gateway: BTreeMap<String, Vec<&RecoveryPoint>> = BTreeMap::new();
+        let mut of_gateway: BTreeMap<Named, Vec<&RecoveryPoint>> = BTreeMap::new();
         // Also those that are gone: their drills took place.
         for point in state.points().iter().filter(|p| p.committed.is_some()) {
             if point.facts.kind != "safety" {
-                let gateway = format!("{}/{}", point.facts.application, point.facts.environment);
-                of_gateway.entry(gateway).or_default().push(point);
+                of_gateway.entry(Named::of(point)).or_default().push(point);
             }
         }
         let every = self.vault.policy.drills.every.map(Span::duration);
-        let drills: BTreeMap<String, DrillStanding> = of_gateway
+        let drills: BTreeMap<Named, DrillStanding> = of_gateway
             .into_iter()
             .map(|(gateway, points)| (gateway, standing(points.into_iter(), every, cx.now())))
             .collect();
@@ -366,13 +365,17 @@ impl Repository {
             !matches!(status, None | Some(RunStatus::RollbackIncomplete))
         };
         let open_runs = self.runs(cx).await?.into_iter().filter(|run| !over(&run.status)).collect();
+        let listed: Vec<_> = state.listed().cloned().collect();
+        let wanted = (self.vault.policy.objectives, every.is_some());
+        let samples = metrics::status(&listed, &drills, &self.vault.places, wanted, cx.now());
+        warnings.extend(self.measured(cx, samples).await);
         Ok(StatusReport {
             repository: self.id().to_string(),
             proven: self.vault.proven,
             copies: copies.collect(),
             backups,
             newest: newest.into_iter().map(|(g, point)| (g, point.visible_name())).collect(),
-            drills,
+            drills: drills.into_iter().map(|(gateway, d)| (gateway.to_string(), d)).collect(),
             open_runs,
             events: state.head().map_or(0, |head| head.seq),
             warnings,

@@ -44,6 +44,7 @@ use crate::crypt::{
     WrapBody,
 };
 use crate::error::Result;
+use crate::metrics::{MetricsRecorder, Sample};
 use crate::model::{
     Captured, Change, Description, Finding, Group, Key, Resolved, Revision, Scope, Side, Step,
     StepReceipt,
@@ -295,6 +296,23 @@ mock! {
         async fn load(&self, repository: &RepositoryId) -> Result<Option<Marks>>;
         async fn raise(&self, repository: &RepositoryId, marks: &Marks) -> Result<()>;
         async fn accept(&self, repository: &RepositoryId, marks: &Marks) -> Result<()>;
+    }
+}
+
+mock! {
+    /// A recorder of metrics, called `mock`.
+    #[derive(Debug)]
+    pub MetricsRecorder {}
+
+    #[async_trait]
+    impl MetricsRecorder for MetricsRecorder {
+        async fn record(&self, cx: &Context, at: Timestamp, samples: &[Sample]) -> Result<()>;
+    }
+}
+
+impl fmt::Display for MockMetricsRecorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("mock")
     }
 }
 

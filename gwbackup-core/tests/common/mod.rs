@@ -37,7 +37,7 @@ impl Bench {
         let bench = Self {
             cx,
             clock,
-            sinks: (0..copies).map(|_| MemorySink::new()).collect(),
+            sinks: (0..copies).map(|n| MemorySink::named(&n.to_string())).collect(),
             key,
             directory,
         };

@@ -179,7 +179,7 @@ impl Target for Liar {
 }
 
 /// What the suite says of a gateway with this lie.
-async fn verdict(suite: impl Future<Output = ()>) -> String {
+pub(super) async fn verdict(suite: impl Future<Output = ()>) -> String {
     match AssertUnwindSafe(suite).catch_unwind().await {
         Ok(()) => "kept".to_owned(),
         Err(panic) => panic
