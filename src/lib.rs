@@ -38,7 +38,7 @@
 //!
 //! | Feature | Brings |
 //! |---|---|
-//! | `aws` | AWS API Gateway, REST, HTTP and WebSocket APIs of one region: `aws:`; S3 as a place for backups: `s3:`; KMS as a holder of keys: `awskms:` |
+//! | `aws` | AWS API Gateway, REST, HTTP and WebSocket APIs of one region: `aws:`; S3 as a place for backups: `s3:`; KMS as a holder of keys: `awskms:`; metrics to CloudWatch: `cloudwatch:`, `emf:` |
 //! | `kong` | Kong Gateway: its Admin API, `kong+http:` and `kong+https:` (to read); declarative files, `kong-file:` |
 //! | `http` | probes of a data plane by HTTP; `kong` switches it on |
 //! | `object-store` | a place for backups in any store of the crate `object_store`; `aws` switches it on |
@@ -68,8 +68,9 @@ pub fn connectors() -> connect::Connectors {
     let connectors = ["kong-file", "kong+http", "kong+https"]
         .into_iter()
         .fold(connect::Connectors::new(), |all, scheme| all.hint(scheme, "kong"));
-    let connectors =
-        ["aws", "s3", "awskms"].into_iter().fold(connectors, |all, scheme| all.hint(scheme, "aws"));
+    let connectors = ["aws", "s3", "awskms", "cloudwatch", "emf"]
+        .into_iter()
+        .fold(connectors, |all, scheme| all.hint(scheme, "aws"));
     #[cfg(feature = "aws")]
     let connectors = connectors.with(gwbackup_aws::connectors());
     #[cfg(feature = "kong")]

@@ -54,6 +54,10 @@ pub(crate) struct Global {
     /// Each opens the backups alone
     #[arg(long, global = true, value_name = "URL", env = "GWBACKUP_KEY", hide_env_values = true)]
     pub(crate) key: Vec<String>,
+    /// A place for metrics, for example `emf:///var/log/gwbackup.log`; repeat for more (in the
+    /// environment: one per line)
+    #[arg(long, global = true, value_name = "URL", env = "GWBACKUP_METRICS")]
+    pub(crate) metrics: Vec<String>,
     /// What this machine remembers; default: the platform's folder for state
     #[arg(long, global = true, value_name = "DIR", env = "GWBACKUP_STATE")]
     pub(crate) state: Option<PathBuf>,

@@ -27,6 +27,8 @@ pub(crate) struct Config {
     #[serde(default)]
     key: Vec<KeyEntry>,
     #[serde(default)]
+    metrics: Vec<MetricsEntry>,
+    #[serde(default)]
     pub(crate) gateway: BTreeMap<String, GatewayEntry>,
     #[serde(default)]
     pub(crate) policy: Policy,
@@ -66,6 +68,12 @@ struct CopyEntry {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeyEntry {
+    url: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricsEntry {
     url: String,
 }
 
@@ -115,6 +123,10 @@ impl Config {
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         self.key.iter().map(|key| key.url.as_str())
+    }
+
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = &str> {
+        self.metrics.iter().map(|place| place.url.as_str())
     }
 
     pub(crate) fn copies(&self) -> Result<Vec<CopySpec>> {

@@ -81,6 +81,12 @@ impl Session {
         given.into_iter().map(str::to_owned).collect()
     }
 
+    /// The URLs of the places for metrics.
+    fn metrics_urls(&self) -> Vec<&str> {
+        let given = lines(&self.global.metrics);
+        if given.is_empty() { self.config.metrics().collect() } else { given }
+    }
+
     pub(crate) async fn key(&self, url: &str) -> Result<Arc<dyn KeyProvider>> {
         self.connectors.key_provider(url, &Settings::new()).await
     }
@@ -106,6 +112,9 @@ impl Session {
         }
         for url in self.key_urls() {
             builder = builder.key(self.key(&url).await?);
+        }
+        for url in self.metrics_urls() {
+            builder = builder.metrics(self.connectors.metrics(url, &Settings::new()).await?);
         }
         if let Some(id) = self.config.repository()? {
             builder = builder.expect(id);

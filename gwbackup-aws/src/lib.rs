@@ -14,7 +14,7 @@
 //! # Where to read on
 //!
 //! [`Aws`] is the gateway, [`schema()`] the table of kinds; [`S3Sink`] keeps backups in a bucket,
-//! [`KmsKey`] wraps their keys;
+//! [`KmsKey`] wraps their keys; [`CloudWatch`] and [`EmfLines`] take metrics;
 //! [`Policy`] says what each of them needs of IAM; [`connectors`] opens each by its URL. Programs reach this crate through the feature `aws` of the facade `gwbackup`.
 
 mod answer;
@@ -23,6 +23,7 @@ mod config;
 mod credentials;
 mod gateway;
 mod kms;
+mod metrics;
 mod names;
 mod policy;
 mod preflight;
@@ -43,19 +44,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gwbackup_core::connect::Connectors;
 use gwbackup_core::crypt::KeyProvider;
+use gwbackup_core::metrics::MetricsRecorder;
 use gwbackup_core::sink::Sink;
 use gwbackup_core::target::Target;
 
 pub use config::Config;
 pub use gateway::Aws;
 pub use kms::KmsKey;
+pub use metrics::{CloudWatch, EmfLines};
 pub use policy::{Policy, Region, Statement};
 pub use s3::{LockMode, Retention, S3Config, S3Sink};
 pub use schema::schema;
 
 /// What this crate answers to, with credentials as the SDKs find them: `aws://REGION?budget=PERCENT`
-/// ([`Config::from_url`]), `s3://BUCKET/PREFIX` ([`S3Config::from_url`]) and `awskms://KEY`
-/// ([`KmsKey::from_url`]). All gateways of one region and endpoint that one such value (or its
+/// ([`Config::from_url`]), `s3://BUCKET/PREFIX` ([`S3Config::from_url`]), `awskms://KEY`
+/// ([`KmsKey::from_url`]), `cloudwatch://NAMESPACE` ([`CloudWatch::from_url`]) and `emf:///PATH`
+/// ([`EmfLines::from_url`]). All gateways of one region and endpoint that one such value (or its
 /// clones) opens share their part of the quotas.
 pub fn connectors() -> Connectors {
     type Shared = Mutex<BTreeMap<String, Arc<quota::Quotas>>>;
@@ -66,6 +70,12 @@ pub fn connectors() -> Connectors {
         })
         .add_key_provider("awskms", |url, _| async move {
             Ok(Arc::new(KmsKey::from_url(&url).await?) as Arc<dyn KeyProvider>)
+        })
+        .add_metrics("cloudwatch", |url, _| async move {
+            Ok(Arc::new(CloudWatch::from_url(&url).await?) as Arc<dyn MetricsRecorder>)
+        })
+        .add_metrics("emf", |url, _| async move {
+            Ok(Arc::new(EmfLines::from_url(&url)?) as Arc<dyn MetricsRecorder>)
         });
     connectors.add_target("aws", move |url, settings| {
         let shared = Arc::clone(&shared);

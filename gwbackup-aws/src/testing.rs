@@ -24,6 +24,7 @@
 #![allow(clippy::similar_names, reason = "a state has stages")]
 
 mod checks;
+mod cloudwatch;
 mod entities;
 mod export;
 mod faults;
@@ -52,6 +53,7 @@ use gwbackup_core::Result;
 use gwbackup_core::clock::{Clock, SystemClock};
 use serde_json::Value;
 
+pub use cloudwatch::{CloudWatchDouble, Datum};
 pub use faults::{Asked, Fault};
 pub use iam::Need;
 pub use kms::{KmsDouble, KmsState};

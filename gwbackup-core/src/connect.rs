@@ -15,6 +15,7 @@ use ::url::Url;
 use crate::crypt::{AgeIdentity, KeyFile, KeyProvider, Passphrase, Right};
 use crate::error::{Error, ErrorKind, Result};
 use crate::jsonl;
+use crate::metrics::MetricsRecorder;
 use crate::sink::{DirectorySink, MemorySink, Sink};
 use crate::source::Source;
 use crate::target::Target;
@@ -112,6 +113,7 @@ pub struct Connectors {
     targets: Makers<dyn Target>,
     sinks: Makers<dyn Sink>,
     keys: Makers<dyn KeyProvider>,
+    metrics: Makers<dyn MetricsRecorder>,
     suffixes: BTreeMap<String, String>,
     hints: BTreeMap<String, String>,
 }
@@ -170,6 +172,7 @@ impl Connectors {
         self.targets.0.extend(other.targets.0);
         self.sinks.0.extend(other.sinks.0);
         self.keys.0.extend(other.keys.0);
+        self.metrics.0.extend(other.metrics.0);
         self.suffixes.extend(other.suffixes);
         self.hints.extend(other.hints);
         self
@@ -224,6 +227,17 @@ impl Connectors {
         self
     }
 
+    /// Adds a recorder of metrics.
+    #[must_use]
+    pub fn add_metrics<F, Fut>(mut self, scheme: &str, make: F) -> Self
+    where
+        F: Fn(Url, Settings) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Arc<dyn MetricsRecorder>>> + Send + 'static,
+    {
+        self.metrics.add(scheme, make);
+        self
+    }
+
     /// Claims gateway paths that end in `.suffix` for `scheme`.
     #[must_use]
     pub fn add_path_suffix(mut self, suffix: &str, scheme: &str) -> Self {
@@ -265,6 +279,20 @@ impl Connectors {
     ) -> Result<Arc<dyn KeyProvider>> {
         let url = url::parse(&url::name_as_path(value), |_| Ok("key-file"))?;
         self.make(&self.keys, "key provider", url, settings).await
+    }
+
+    /// The recorder of metrics. Paths name none.
+    pub async fn metrics(
+        &self,
+        value: &str,
+        settings: &Settings,
+    ) -> Result<Arc<dyn MetricsRecorder>> {
+        let of_path = |path: &Path| {
+            let error = Error::invalid("a path alone names no place for metrics");
+            Err(error.on(path.display()).help("begin with a scheme, such as emf:"))
+        };
+        let url = url::parse(value, of_path)?;
+        self.make(&self.metrics, "place for metrics", url, settings).await
     }
 
     /// The scheme that a gateway's path belongs to.
@@ -316,6 +344,7 @@ impl Connectors {
             (self.sources.0.contains_key(scheme), "gateway that can only be read"),
             (self.sinks.0.contains_key(scheme), "sink"),
             (self.keys.0.contains_key(scheme), "key provider"),
+            (self.metrics.0.contains_key(scheme), "place for metrics"),
         ]
         .into_iter()
         .find_map(|(is, role)| is.then_some(role))
@@ -329,6 +358,7 @@ impl fmt::Debug for Connectors {
             .field("targets", &self.targets.0.keys())
             .field("sinks", &self.sinks.0.keys())
             .field("keys", &self.keys.0.keys())
+            .field("metrics", &self.metrics.0.keys())
             .field("suffixes", &self.suffixes)
             .field("hints", &self.hints)
             .finish()

@@ -545,6 +545,61 @@ async fn no_label_holds_an_id_or_a_secret() {
     }
 }
 
+fn page(name: &str) -> String {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    std::fs::read_to_string(docs.join(name)).unwrap()
+}
+
+#[test]
+fn the_page_names_every_metric_and_label() {
+    let page = page("metrics.md");
+    let rows = |start: &str| {
+        page.lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let quoted = |labels: &[Label]| {
+        labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ")
+    };
+    let row = |metric: &Metric| {
+        let (sort, labels) = (format!("{:?}", metric.sort()), quoted(metric.labels()));
+        format!("| `{metric}` | {} | {labels} | {} |", sort.to_lowercase(), metric.meaning())
+    };
+    assert_eq!(rows("| `gwbackup_"), Metric::ALL.iter().map(row).collect::<Vec<_>>());
+    for label in Label::ALL {
+        assert_eq!(
+            rows(&format!("| `{label}` ")),
+            [format!("| `{label}` | {} |", label.meaning())]
+        );
+    }
+}
+
+/// Every series that a value names, with the names of its dimensions.
+fn series(value: &serde_json::Value, found: &mut Vec<(String, BTreeSet<String>)>) {
+    if let (Some(name), Some(all)) = (value["MetricName"].as_str(), value["Dimensions"].as_array())
+    {
+        let names = all.iter().map(|one| one["Name"].as_str().unwrap().to_owned());
+        found.push((name.to_owned(), names.collect()));
+    }
+    match value {
+        serde_json::Value::Object(members) => members.values().for_each(|one| series(one, found)),
+        serde_json::Value::Array(items) => items.iter().for_each(|one| series(one, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn alarms_watch_series_that_there_are() {
+    let template: serde_json::Value = serde_json::from_str(&page("alarms.json")).unwrap();
+    let mut found = Vec::new();
+    series(&template, &mut found);
+    assert_eq!(found.len(), 7);
+    for (name, dimensions) in found {
+        let metric = Metric::ALL.iter().find(|metric| metric.name() == name);
+        // Why not is no label of a success.
+        let labels = metric.unwrap().labels().iter().filter(|label| **label != Label::Reason);
+        assert_eq!(dimensions, labels.map(ToString::to_string).collect(), "{name}");
+    }
+}
+
 #[test]
 fn labels_are_legal_whatever_they_are_made_of() {
     let of = |text: &str| Sample::new(Metric::SinkUp, 1.0).with(Label::Sink, text);

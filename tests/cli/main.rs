@@ -19,6 +19,8 @@ mod interrupt;
 #[cfg(unix)]
 mod kill;
 mod kong;
+#[cfg(feature = "aws")]
+mod metrics;
 mod moving;
 mod options;
 #[path = "../../gwbackup-kong/tests/support/peers.rs"]

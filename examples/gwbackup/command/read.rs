@@ -237,6 +237,7 @@ pub(crate) async fn verify(session: &Session, arguments: Verify) -> Result<Outco
         verify = verify.sample(percent);
     }
     let report = verify.run(&session.cx).await?;
+    warn(session, &repository, &report);
     let code = if report.failures.is_empty() { 0 } else { INTEGRITY };
     Ok(Outcome::new(&report, found(&report))?.with_code(code))
 }
@@ -248,6 +249,7 @@ pub(crate) async fn scrub(session: &Session, heal: bool) -> Result<Outcome> {
         verify = verify.heal();
     }
     let report = verify.run(&session.cx).await?;
+    warn(session, &repository, &report);
     let mut text = found(&report);
     for one in &report.healed {
         text += &format!("healed  {}  {}\n", one.object, one.copy);
@@ -260,6 +262,14 @@ pub(crate) async fn scrub(session: &Session, heal: bool) -> Result<Outcome> {
     });
     let code = if report.failures.is_empty() { 0 } else { INTEGRITY };
     Ok(Outcome::new(&result, text)?.with_code(code))
+}
+
+/// Says what the opening has not said already.
+fn warn(session: &Session, repository: &Repository, report: &VerifyReport) {
+    let said = repository.warnings();
+    for warning in report.warnings.iter().filter(|warning| !said.contains(warning)) {
+        session.output.say(format_args!("warning: {warning}"));
+    }
 }
 
 /// What a verification found, for people.

@@ -6,6 +6,7 @@ mod bench;
 mod conformance;
 mod expiry;
 mod iam;
+mod metrics;
 mod policy;
 mod preflight;
 mod rich;

@@ -212,7 +212,7 @@ mod tests {
             let cx = if self.1 == Lie::Deaf { &fresh } else { cx };
             match self.1 {
                 Lie::SendsNonsense => samples.retain(|sample| sample.value().is_finite()),
-                Lie::LosesOne if samples.len() > 1000 => drop(samples.pop()),
+                Lie::LosesOne if samples.len() > 1000 => drop(samples.remove(0)),
                 Lie::Shuffles => samples.reverse(),
                 Lie::OtherTime => at = Timestamp::UNIX_EPOCH,
                 Lie::MixesLabels => {
