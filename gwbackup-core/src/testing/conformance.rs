@@ -11,6 +11,7 @@ mod keys;
 mod sink;
 mod source;
 mod target;
+mod versions;
 
 pub use catalog::catalog;
 pub use cipher::cipher;
@@ -18,3 +19,4 @@ pub use keys::key_provider;
 pub use sink::sink;
 pub use source::{SourceFixture, Touch, source};
 pub use target::{Edit, TargetFixture, target, target_in};
+pub use versions::versioned_sink;
