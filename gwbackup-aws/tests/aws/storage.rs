@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use gwbackup_aws::testing::{KmsDouble, Need, S3Double, S3Fault};
 use gwbackup_aws::{Config, KmsKey, LockMode, Policy, Retention, S3Config, S3Sink};
+use gwbackup_core::clock::Clock as _;
 use gwbackup_core::crypt::KeyProvider as _;
 use gwbackup_core::error::ErrorKind;
-use gwbackup_core::sink::{Body, ObjectName, Sink as _};
+use gwbackup_core::sink::{Body, ObjectName, Sink as _, Version, erase};
 use gwbackup_core::testing::{ManualClock, MemoryGateway};
 use gwbackup_core::{Context, Copy, Repository};
 use url::Url;
@@ -124,6 +126,49 @@ async fn only_a_deleter_deletes() {
     let mut needs = places.s3.needs().split_off(before);
     needs.retain(|need| !writes(need));
     assert_exact(&deleter, &needs);
+}
+
+#[tokio::test]
+async fn an_eraser_erases_and_a_keeper_keeps() {
+    let places = Places::new().await;
+    let (cx, config) = (&places.cx, places.config());
+    let sink = S3Sink::new(config.clone()).unwrap();
+    let name = ObjectName::new("log/1").unwrap();
+    sink.put(cx, &name, &Body::from(b"x".to_vec())).await.unwrap();
+    let versions = async || -> Vec<Version> {
+        sink.versioned().unwrap().versions(cx, "log/1").try_collect().await.unwrap()
+    };
+    let version = versions().await.remove(0);
+
+    let policy = Policy::sink_keeper(&config);
+    places.s3.guard(allow(std::slice::from_ref(&policy)));
+    let before = places.s3.needs().len();
+    let own = sink.versioned().unwrap();
+    let until = places.clock.now() + Duration::from_hours(24 * 60);
+    assert_eq!(own.extend(cx, &version, until).await.unwrap().until, Some(until));
+    own.hold(cx, &version, false).await.unwrap();
+    assert_eq!(versions().await, std::slice::from_ref(&version));
+    assert_exact(&policy, &places.s3.needs()[before..]);
+    let denied = own.delete_version(cx, &version).await.unwrap_err();
+    assert_eq!(denied.kind(), ErrorKind::Refused, "the lock is why, before any right");
+
+    let policy = Policy::sink_eraser(&config);
+    places.s3.guard(allow(std::slice::from_ref(&policy)));
+    let before = places.s3.needs().len();
+    let erased = erase(cx, &sink, &name).await.unwrap();
+    assert_eq!((erased.deleted.len(), erased.kept.len()), (0, 1));
+    places.clock.advance(Duration::from_hours(24 * 61));
+    let erased = erase(cx, &sink, &name).await.unwrap();
+    assert_eq!((erased.deleted.len(), erased.kept.len()), (1, 0));
+    assert_exact(&policy, &places.s3.needs()[before..]);
+
+    // A writer can do none of it.
+    sink.put(cx, &name, &Body::from(b"x".to_vec())).await.unwrap_err();
+    let writer = Policy::sink_writer(&config).unwrap();
+    places.s3.guard(allow(std::slice::from_ref(&writer)));
+    sink.put(cx, &name, &Body::from(b"x".to_vec())).await.unwrap();
+    let denied = erase(cx, &sink, &name).await.unwrap_err();
+    assert_eq!(denied.kind(), ErrorKind::Denied);
 }
 
 #[tokio::test]

@@ -149,11 +149,7 @@ impl Sink for MemorySink {
         cx.check()?;
         let content = self.content();
         let (stored, bytes) = content.current(name)?;
-        Ok(ObjectMeta {
-            name: name.clone(),
-            size: bytes.len() as u64,
-            modified: stored.modified,
-        })
+        Ok(ObjectMeta { name: name.clone(), size: bytes.len() as u64, modified: stored.modified })
     }
 
     fn list(&self, cx: &Context, prefix: &str) -> BoxStream<Result<Listed>> {

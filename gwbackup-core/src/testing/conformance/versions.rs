@@ -220,8 +220,7 @@ async fn erased(place: &Place) {
 
     let first = good(erase(cx, &*place.sink, &object).await, "what is free is erased");
     let ids: Vec<_> = first.deleted.iter().filter_map(|r| r.version.clone()).collect();
-    let free: Vec<_> =
-        before.iter().rev().filter(|v| **v != kept).map(|v| v.id.clone()).collect();
+    let free: Vec<_> = before.iter().rev().filter(|v| **v != kept).map(|v| v.id.clone()).collect();
     assert_eq!(ids, free, "all that no lock keeps goes, the oldest first");
     assert_eq!(first.kept.len(), 1);
     assert_eq!((&first.kept[0].version, first.kept[0].lock), (&kept, Lock::until(until)));
