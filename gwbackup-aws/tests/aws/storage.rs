@@ -7,7 +7,7 @@ use futures_util::TryStreamExt as _;
 use gwbackup_aws::testing::{KmsDouble, Need, S3Double, S3Fault};
 use gwbackup_aws::{Config, KmsKey, LockMode, Policy, Retention, S3Config, S3Sink};
 use gwbackup_core::clock::Clock as _;
-use gwbackup_core::crypt::KeyProvider as _;
+use gwbackup_core::crypt::{DataKey, KeyContext, KeyProvider as _, KeyPurpose};
 use gwbackup_core::error::ErrorKind;
 use gwbackup_core::sink::{Body, ObjectName, Sink as _, Version, erase};
 use gwbackup_core::testing::{ManualClock, MemoryGateway};
@@ -193,6 +193,24 @@ async fn a_key_is_used_as_its_policies_allow() {
         let error = open.open(&places.cx).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::KeyUnavailable, "{error:?}");
     }
+    // Who may make wraps anew reads none.
+    let digits = |at: usize| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap();
+    let of = KeyContext {
+        repository: std::array::from_fn(digits),
+        purpose: KeyPurpose::Archive,
+        object: [1; 16],
+    };
+    let (key, rotator) = (places.key(), Policy::key_rotator(&places.arn, Some(&id)));
+    places.kms.guard(allow(&[writer(&places.arn, Some(&id))]));
+    let recipient = key.recipient(&places.cx).await.unwrap();
+    let body = key.wrap(&places.cx, &DataKey::new([7; 32]), &of).await.unwrap();
+    places.kms.guard(allow(std::slice::from_ref(&rotator)));
+    let before = places.kms.needs().len();
+    key.rewrap(&places.cx, &recipient, &body, &of).await.unwrap();
+    assert_exact(&rotator, &places.kms.needs()[before..]);
+    let error = key.unwrap(&places.cx, &recipient, &body, &of).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::KeyUnavailable);
+
     assert!(places.key().recipient(&places.cx).await.is_ok(), "an ARN needs no question");
     let finder = Policy::key_finder(&places.arn);
     places.kms.guard(allow(std::slice::from_ref(&finder)));
