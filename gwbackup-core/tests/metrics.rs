@@ -92,10 +92,9 @@ impl Told {
 fn line(sample: &Sample) -> String {
     let name = sample.metric().name().strip_prefix("gwbackup_").unwrap();
     let noon: Timestamp = NOON.parse().unwrap();
-    let value = match name.ends_with("_timestamp_seconds") {
-        true => sample.value() - noon.as_duration().as_secs_f64(),
-        false => sample.value(),
-    };
+    let is_time = name.ends_with("_timestamp_seconds");
+    let since = if is_time { noon.as_duration().as_secs_f64() } else { 0.0 };
+    let value = sample.value() - since;
     assert!(sample.labels().keys().all(|label| sample.metric().labels().contains(label)), "{name}");
     let labels = sample.labels().iter().map(|(label, text)| format!("{label}={text}"));
     [vec![name.to_owned()], labels.collect(), vec![value.to_string()]].concat().join(" ")

@@ -17,12 +17,10 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::series::{checked, dimensions, namespace, unit};
+use super::series::{NAMESPACE, checked, dimensions, namespace, unit};
 use crate::config::{Identity, checked as region_of, suffix};
 use crate::signed::{Ask, Signed, Told};
 
-/// Where nobody named another.
-pub(super) const NAMESPACE: &str = "gwbackup";
 /// Values of one request.
 const MOST: usize = 1000;
 /// Bytes of one request: a megabyte, however that is counted.

@@ -15,7 +15,7 @@ use gwbackup_core::{Context, Error, Result};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::series::{checked, dimensions, namespace, unit};
+use super::series::{NAMESPACE, checked, dimensions, namespace, unit};
 
 /// Metrics of one line.
 const MOST: usize = 100;
@@ -66,7 +66,7 @@ impl EmfLines {
     /// `Invalid` when something in it cannot be.
     pub fn from_url(url: &Url) -> Result<Self> {
         let wrong = |what: String| Error::invalid(what).on(masked(url)).help(FORM);
-        let mut named = super::cloudwatch::NAMESPACE.to_owned();
+        let mut named = NAMESPACE.to_owned();
         for (query, value) in url.query_pairs() {
             match &*query {
                 "namespace" => named = value.into_owned(),

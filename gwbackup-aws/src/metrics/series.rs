@@ -6,8 +6,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::kms::hex;
 
+/// Where nobody named another namespace.
+pub(super) const NAMESPACE: &str = "gwbackup";
 /// Characters of a namespace.
-const NAMESPACE: usize = 255;
+const LONGEST: usize = 255;
 /// Characters of a dimension's value.
 const VALUE: usize = 1024;
 /// Beyond two to this power, values are refused.
@@ -17,7 +19,7 @@ const POWER: i32 = 360;
 /// its own.
 pub(crate) fn namespace(name: &str) -> Result<&str> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b".-_/#:".contains(&b);
-    let legal = (1..=NAMESPACE).contains(&name.len()) && name.bytes().all(fits);
+    let legal = (1..=LONGEST).contains(&name.len()) && name.bytes().all(fits);
     if !legal || name.starts_with(':') || name.starts_with("AWS/") {
         return Err(Error::invalid("this cannot be a namespace of CloudWatch").on(name).help(
             "write 1 to 255 letters, digits and . - _ / # : that do not begin with a colon or AWS/",

@@ -8,11 +8,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::Repository;
+use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{Label, Metric, MetricsRecorder, Sample};
 
-pub(super) use samples::{Named, audit, backup, drill, restore, status, verify};
+pub(super) use samples::{Named, Rehearsed, audit, backup, drill, restore, status, verify};
 
 /// How long an operation waits for its recorders, once it is over.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,8 +28,8 @@ impl Repository {
         }
         let version = env!("CARGO_PKG_VERSION");
         samples.push(Sample::new(Metric::BuildInfo, 1.0).with(Label::Version, version));
-        let (cx, samples) = (cx.uncancelled(), samples.as_slice());
-        let told = self.recorders.iter().map(|recorder| tell(recorder.as_ref(), &cx, samples));
+        let (cx, at, samples) = (cx.uncancelled(), cx.now(), samples.as_slice());
+        let told = self.recorders.iter().map(|recorder| tell(recorder.as_ref(), &cx, at, samples));
         join_all(told).await.into_iter().flatten().collect()
     }
 
@@ -40,10 +41,15 @@ impl Repository {
     }
 }
 
-async fn tell(recorder: &dyn MetricsRecorder, cx: &Context, samples: &[Sample]) -> Option<String> {
+async fn tell(
+    recorder: &dyn MetricsRecorder,
+    cx: &Context,
+    at: Timestamp,
+    samples: &[Sample],
+) -> Option<String> {
     let told: Result<()> = tokio::select! {
         biased;
-        told = recorder.record(cx, cx.now(), samples) => told,
+        told = recorder.record(cx, at, samples) => told,
         () = cx.clock().sleep(PATIENCE) => {
             Err(Error::new(ErrorKind::Unavailable, "it did not answer in time"))
         }

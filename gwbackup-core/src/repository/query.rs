@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Repository;
 use super::drill::{DrillStanding, standing};
-use super::metrics::{self, Named};
+use super::metrics::{self, Named, Rehearsed};
 use crate::archive::{Details, Manifest, View};
 use crate::catalog::{EventKind, EventOutcome, RecoveryPoint, State};
 use crate::clock::Timestamp;
@@ -367,7 +367,11 @@ impl Repository {
         let open_runs = self.runs(cx).await?.into_iter().filter(|run| !over(&run.status)).collect();
         let listed: Vec<_> = state.listed().cloned().collect();
         let wanted = (self.vault.policy.objectives, every.is_some());
-        let samples = metrics::status(&listed, &drills, &self.vault.places, wanted, cx.now());
+        let stand = |(of, d): (&Named, &DrillStanding)| {
+            (of.clone(), Rehearsed { passed: d.passed, overdue: d.overdue })
+        };
+        let rehearsed = drills.iter().map(stand).collect();
+        let samples = metrics::status(&listed, &rehearsed, &self.vault.places, wanted, cx.now());
         warnings.extend(self.measured(cx, samples).await);
         Ok(StatusReport {
             repository: self.id().to_string(),

@@ -13,7 +13,6 @@ use crate::metrics::{Label, Metric, Sample};
 use crate::model::{Cause, Kind};
 use crate::policy::{Objectives, Span};
 use crate::report::RestoreReport;
-use crate::repository::DrillStanding;
 use crate::restore::RunStatus;
 use crate::vault::Place;
 use crate::verify::{Depth, VerifyReport};
@@ -24,8 +23,15 @@ const ALL: &str = "all";
 /// A gateway, as labels name it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::repository) struct Named {
-    pub(in crate::repository) application: String,
-    pub(in crate::repository) environment: String,
+    application: String,
+    environment: String,
+}
+
+/// How the drills of a gateway stand: the last that did not fail, and whether one is wanted by now.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::repository) struct Rehearsed {
+    pub(in crate::repository) passed: Option<Timestamp>,
+    pub(in crate::repository) overdue: bool,
 }
 
 impl Named {
@@ -243,7 +249,7 @@ pub(in crate::repository) fn drill(
 /// What the log and the copies tell now.
 pub(in crate::repository) fn status(
     points: &[RecoveryPoint],
-    drills: &BTreeMap<Named, DrillStanding>,
+    drills: &BTreeMap<Named, Rehearsed>,
     places: &[Place],
     (objectives, rehearsed): (Objectives, bool),
     now: Timestamp,
@@ -263,8 +269,8 @@ pub(in crate::repository) fn status(
     }
     for (named, points) in &gateways {
         found.extend(last(named, points, now));
-        if let Some(standing) = drills.get(named) {
-            found.extend(rehearsal(named, standing, rehearsed));
+        if let Some(drills) = drills.get(named) {
+            found.extend(rehearsal(named, *drills, rehearsed));
         }
         found.extend(named.targets(objectives));
     }
@@ -296,13 +302,13 @@ fn last(named: &Named, points: &[&RecoveryPoint], now: Timestamp) -> Vec<Sample>
 }
 
 /// How the drills of one gateway stand; `rehearsed`: the policy wants them.
-fn rehearsal(named: &Named, standing: &DrillStanding, rehearsed: bool) -> Vec<Sample> {
+fn rehearsal(named: &Named, drills: Rehearsed, rehearsed: bool) -> Vec<Sample> {
     let mut found = Vec::new();
-    if let Some(passed) = standing.passed {
+    if let Some(passed) = drills.passed {
         found.push(named.sample(Metric::DrillLastSuccess, time(passed)));
     }
     if rehearsed {
-        let overdue = if standing.overdue { 1.0 } else { 0.0 };
+        let overdue = if drills.overdue { 1.0 } else { 0.0 };
         found.push(named.sample(Metric::DrillOverdue, overdue));
     }
     found
