@@ -74,7 +74,7 @@ impl Repository {
         self.restored(cx, None, ended, false).await
     }
 
-    /// Tells how a restore ended, onto the gateway of these backups where no report names it.
+    /// Tells how a restore ended: of backups of this gateway, or of the one that the report names.
     async fn restored(
         &self,
         cx: &Context,
