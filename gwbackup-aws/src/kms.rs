@@ -201,7 +201,7 @@ impl KmsKey {
         &self,
         cx: &Context,
         operation: &'static str,
-        request: &impl Serialize,
+        request: &(impl Serialize + Sync),
     ) -> Result<T> {
         let text = Zeroizing::new(serde_json::to_vec(request).map_err(|_| malformed())?);
         let body = Bytes::from_owner(text);
