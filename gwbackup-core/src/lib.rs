@@ -72,6 +72,7 @@ pub mod crypt;
 pub mod drift;
 pub mod drill;
 pub mod error;
+pub mod history;
 pub mod jsonl;
 pub mod mapping;
 pub mod model;

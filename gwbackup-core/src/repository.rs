@@ -2,6 +2,7 @@
 
 mod builder;
 mod drill;
+mod history;
 mod operations;
 mod query;
 mod runbook;
@@ -21,6 +22,7 @@ use crate::vault::Vault;
 pub use crate::vault::{Copy, Created, Place, Standing};
 pub use builder::{Builder, Existing, New, NewRepositoryBuilder, RepositoryBuilder};
 pub use drill::{DrillBuilder, DrillStanding};
+pub use history::{Became, HistoryBuilder, LinkedResource, ResourceHistory, Seen, Unread, Version};
 pub use operations::{
     BackupBuilder, PreparedRestore, RestoreBuilder, RestoreOutcome, VerifyBuilder,
 };

@@ -8,6 +8,7 @@ mod fault_crypt;
 mod fault_gateway;
 mod fault_sink;
 mod gateway;
+mod history;
 pub mod mocks;
 mod states;
 
@@ -18,4 +19,5 @@ pub use fault_crypt::{FaultyCipher, FaultyKeyProvider, FaultySigner};
 pub use fault_gateway::{Faulty, FaultyCheck, FaultySource, FaultyTarget};
 pub use fault_sink::{FaultySink, Tampering};
 pub use gateway::{Contents, MemoryGateway, VendorCall};
+pub use history::MemoryHistory;
 pub use states::{FixedStates, Notes};

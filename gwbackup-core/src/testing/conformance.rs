@@ -7,6 +7,7 @@ mod breaches;
 mod capture;
 mod catalog;
 mod cipher;
+mod history;
 mod keys;
 mod sink;
 mod source;
@@ -14,6 +15,7 @@ mod target;
 
 pub use catalog::catalog;
 pub use cipher::cipher;
+pub use history::{HistoryFixture, history_link};
 pub use keys::key_provider;
 pub use sink::sink;
 pub use source::{SourceFixture, Touch, source};

@@ -1,0 +1,407 @@
+//! What became of one resource, over all backups; and what another service's history says of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::Repository;
+use super::query::{BackupInfo, Shown, masked};
+use crate::archive::{Details, View};
+use crate::catalog::RecoveryPoint;
+use crate::clock::{Timestamp, millis};
+use crate::context::Context;
+use crate::drift::differing;
+use crate::error::{Error, ErrorKind, Result};
+use crate::history::{Asked, HistoryLink, Linked, Missing};
+use crate::model::{Handles, Key, Resource, Rules, Snapshot as _};
+use crate::plan::Selector;
+use crate::source::BoxStream;
+use crate::task::{blocking, streaming};
+use crate::vault::Found;
+
+/// Resources that a link is asked about at once.
+const BATCH: usize = 64;
+
+/// A backup, as a version names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    /// The backup.
+    pub backup: Uuid,
+    /// Its name.
+    pub name: String,
+    /// When its capture began.
+    #[serde(serialize_with = "millis")]
+    pub started_at: Timestamp,
+    /// When its capture ended.
+    #[serde(serialize_with = "millis")]
+    pub ended_at: Timestamp,
+}
+
+/// How a version came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Became {
+    /// It was not there before, or this is the oldest backup that knows of it.
+    New,
+    /// Something that counts is not as it was before.
+    Changed,
+    /// It was there before.
+    Gone,
+}
+
+/// One state of a resource, as long as backups saw it unchanged.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Version {
+    /// Whose gateway.
+    pub application: String,
+    /// Which stage of it.
+    pub environment: String,
+    /// The gateway's address.
+    pub gateway: String,
+    /// Against the version before.
+    pub became: Became,
+    /// The first backup that saw it so.
+    pub first: Seen,
+    /// The last one.
+    pub last: Seen,
+    /// How many did.
+    pub backups: u64,
+    /// As it stands in the first one, secrets masked; nothing where it is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Shown>,
+    /// What the link has for the end of the first backup's capture; nothing if none was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<Linked>,
+}
+
+/// A backup that tells nothing of the resource: neither that it was there nor that it was not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Unread {
+    /// The backup.
+    pub backup: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Every version of one resource.
+#[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
+pub struct ResourceHistory {
+    /// Gateway by gateway, the oldest first.
+    pub versions: Vec<Version>,
+    /// Backups that tell nothing of it.
+    pub unread: Vec<Unread>,
+}
+
+/// A resource of a backup, with what the link has for it.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct LinkedResource {
+    /// Its key.
+    #[serde(flatten)]
+    pub key: Key,
+    /// What was valid when the backup's capture ended.
+    pub history: Linked,
+}
+
+/// A look at one resource over all backups.
+#[derive(Debug, Clone)]
+#[must_use = "nothing happens before `run`"]
+pub struct HistoryBuilder {
+    repository: Repository,
+    key: Key,
+    gateway: Option<(String, String)>,
+    link: Option<Arc<dyn HistoryLink>>,
+}
+
+impl Repository {
+    /// Describes a look at one resource over all backups.
+    pub fn history(&self, key: Key) -> HistoryBuilder {
+        HistoryBuilder { repository: self.clone(), key, gateway: None, link: None }
+    }
+
+    /// What `link` has for the resources of a backup that fit one of the selectors (all, if there are
+    /// none), sorted by key; those of kinds that it does not record are passed by. A link that fails
+    /// is an answer, no error. Writes nothing.
+    pub async fn linked(
+        &self,
+        cx: &Context,
+        backup: &BackupInfo,
+        selectors: &[Selector],
+        link: Arc<dyn HistoryLink>,
+    ) -> Result<BoxStream<Result<LinkedResource>>> {
+        let view = self.vault.view(cx, &backup.point).await?;
+        let rules = Rules::new(Arc::new(view.description().schema.clone()));
+        let (selectors, at) = (selectors.to_vec(), backup.manifest().ended_at);
+        let asked = {
+            let link = Arc::clone(&link);
+            streaming(cx, 2, move |outlet| {
+                for resource in view.scan()? {
+                    let resource = resource?;
+                    let chosen = link.records(&resource.key.kind)
+                        && (selectors.is_empty()
+                            || selectors.iter().any(|s| s.matches(&rules, &resource)));
+                    if chosen {
+                        outlet.put(vec![Look::at(&view, resource)?.asked(at)?])?;
+                    }
+                }
+                Ok(())
+            })
+        };
+        let cx = cx.clone();
+        let answered = asked.try_chunks(BATCH).map_err(|e| e.1).and_then(move |asked| {
+            let (cx, link) = (cx.clone(), Arc::clone(&link));
+            async move {
+                let keys: Vec<Key> = asked.iter().map(|one| one.resource.key.clone()).collect();
+                let found = ask(&cx, link.as_ref(), &asked).await?;
+                let pairs = keys.into_iter().zip(found);
+                Ok(stream::iter(pairs.map(|(key, history)| Ok(LinkedResource { key, history }))))
+            }
+        });
+        Ok(answered.try_flatten().boxed())
+    }
+}
+
+impl HistoryBuilder {
+    /// Only backups of this application and environment.
+    pub fn gateway(
+        mut self,
+        application: impl Into<String>,
+        environment: impl Into<String>,
+    ) -> Self {
+        self.gateway = Some((application.into(), environment.into()));
+        self
+    }
+
+    /// Asks a history that another service keeps what was valid at each version.
+    pub fn link(mut self, link: Arc<dyn HistoryLink>) -> Self {
+        self.link = Some(link);
+        self
+    }
+
+    /// Reads every backup that may differ from the one before, and asks the link last. Writes
+    /// nothing.
+    ///
+    /// A backup that cannot be read, or has a gap there, is [`Unread`], and a link that fails is an
+    /// answer: neither is an error. `NotFound` when no backup that can be read holds the resource.
+    pub async fn run(self, cx: &Context) -> Result<ResourceHistory> {
+        let vault = &self.repository.vault;
+        let state = vault.state(cx).await?;
+        let mut points: Vec<&RecoveryPoint> =
+            state.listed().filter(|point| point.committed.is_some() && self.fits(point)).collect();
+        points.sort_by_key(|point| point.committed);
+        let (mut chains, mut unread) = (BTreeMap::new(), Vec::new());
+        for (n, point) in points.iter().enumerate() {
+            cx.check()?;
+            cx.progress("look", n as u64, Some(points.len() as u64));
+            let read = async {
+                let found = vault.manifest(cx, point).await?;
+                self.read(cx, point, &found, &mut chains).await
+            };
+            match read.await {
+                Ok(()) => {}
+                Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+                Err(e) => unread.push(Unread {
+                    backup: point.backup,
+                    name: point.visible_name(),
+                    why: e.message().to_owned(),
+                }),
+            }
+        }
+        let (mut versions, looks): (Vec<Version>, Vec<Arc<Look>>) =
+            chains.into_values().flat_map(|chain: Chain| chain.versions).unzip();
+        if versions.is_empty() {
+            let error = Error::new(ErrorKind::NotFound, "no backup holds this resource");
+            let help = match unread.len() {
+                0 => "`show BACKUP '*'` shows what a backup holds".to_owned(),
+                unread => format!("{unread} backups tell nothing of it: `verify` says why"),
+            };
+            return Err(error.on(&self.key).help(help));
+        }
+        if let Some(link) = &self.link {
+            let asked = versions.iter().zip(&looks).map(|(v, look)| look.asked(v.first.ended_at));
+            let asked: Vec<Asked> = asked.collect::<Result<_>>()?;
+            let found = ask(cx, link.as_ref(), &asked).await?;
+            for (version, linked) in versions.iter_mut().zip(found) {
+                version.history = Some(linked);
+            }
+        }
+        Ok(ResourceHistory { versions, unread })
+    }
+
+    fn fits(&self, point: &RecoveryPoint) -> bool {
+        self.gateway.as_ref().is_none_or(|(application, environment)| {
+            point.facts.application == *application && point.facts.environment == *environment
+        })
+    }
+
+    /// Takes one backup into the chain of its gateway.
+    async fn read(
+        &self,
+        cx: &Context,
+        point: &RecoveryPoint,
+        found: &Found,
+        chains: &mut BTreeMap<[String; 3], Chain>,
+    ) -> Result<()> {
+        let details = &found.details;
+        let seen = Seen {
+            backup: point.backup,
+            name: point.visible_name(),
+            started_at: found.manifest.started_at,
+            ended_at: found.manifest.ended_at,
+        };
+        let gateway = [&details.application, &details.environment, &details.gateway];
+        let chain = chains.entry(gateway.map(String::clone)).or_default();
+        // Two whole captures of one digest hold the same: the archive need not be fetched.
+        if chain.before.as_ref().is_some_and(|before| before.is_same(details)) {
+            return chain.see(seen, None);
+        }
+        let view = self.repository.vault.view_of(cx, found).await?;
+        let (key, rules) =
+            (self.key.clone(), Rules::new(Arc::new(view.description().schema.clone())));
+        let look =
+            blocking(move || view.get(&key)?.map(|resource| Look::at(&view, resource)).transpose());
+        let look = look.await?;
+        if look.is_none() {
+            if let Some(gap) = details.gaps.iter().find(|gap| gap.covers(&self.key)) {
+                return Err(Error::invalid(format!("it was not read then: {}", gap.detail)));
+            }
+            let other = |before: &Before| before.id_scheme != details.id_scheme;
+            if chain.before.as_ref().is_some_and(other) {
+                return Err(Error::invalid("ids were formed in another way then"));
+            }
+        }
+        chain.before = Some(Before::new(details));
+        chain.see(seen, Some((look, &rules, details)))
+    }
+}
+
+/// What is known of the backup that was taken in last.
+struct Before {
+    state: String,
+    schema: String,
+    id_scheme: u32,
+    is_whole: bool,
+}
+
+impl Before {
+    fn new(details: &Details) -> Self {
+        Self {
+            state: details.state_digest.clone(),
+            schema: details.schema_digest.clone(),
+            id_scheme: details.id_scheme,
+            is_whole: details.gaps.is_empty(),
+        }
+    }
+
+    fn is_same(&self, details: &Details) -> bool {
+        self.is_whole
+            && details.gaps.is_empty()
+            && (&self.state, &self.schema) == (&details.state_digest, &details.schema_digest)
+    }
+}
+
+/// The versions of one gateway's resource so far.
+#[derive(Default)]
+struct Chain {
+    versions: Vec<(Version, Arc<Look>)>,
+    before: Option<Before>,
+}
+
+impl Chain {
+    /// Takes in a backup, with what it holds where that may be another thing than before.
+    fn see(&mut self, seen: Seen, other: Option<(Option<Look>, &Rules, &Details)>) -> Result<()> {
+        let last = self.versions.last_mut();
+        let is_there = |version: &Version| version.became != Became::Gone;
+        let (became, look, details) = match (last, other) {
+            (None, None | Some((None, ..))) => return Ok(()),
+            (Some((version, _)), None) => return Ok(again(version, seen)),
+            (Some((version, _)), Some((None, ..))) if !is_there(version) => {
+                return Ok(again(version, seen));
+            }
+            (Some((_, look)), Some((None, _, details))) => {
+                (Became::Gone, Arc::clone(look), details)
+            }
+            (Some((version, before)), Some((Some(look), rules, details))) if is_there(version) => {
+                if differing(rules, &before.resource, &look.resource).is_none() {
+                    return Ok(again(version, seen));
+                }
+                (Became::Changed, Arc::new(look), details)
+            }
+            (_, Some((Some(look), _, details))) => (Became::New, Arc::new(look), details),
+        };
+        let is_gone = became == Became::Gone;
+        let resource = if is_gone { None } else { Some(Shown::new(&look.resource, false)?) };
+        let version = Version {
+            application: details.application.clone(),
+            environment: details.environment.clone(),
+            gateway: details.gateway.clone(),
+            became,
+            first: seen.clone(),
+            last: seen,
+            backups: 1,
+            resource,
+            history: None,
+        };
+        self.versions.push((version, look));
+        Ok(())
+    }
+}
+
+fn again(version: &mut Version, seen: Seen) {
+    version.last = seen;
+    version.backups += 1;
+}
+
+/// A resource where it lies in a backup.
+struct Look {
+    resource: Resource,
+    parent: Option<Resource>,
+    gateway: Handles,
+}
+
+impl Look {
+    /// Blocking.
+    fn at(view: &View, resource: Resource) -> Result<Self> {
+        let parent = resource.parent.as_ref().map(|key| view.get(key)).transpose()?.flatten();
+        let gateway = view.description().details.handles.clone();
+        Ok(Self { resource, parent, gateway })
+    }
+
+    /// What a link is told of it.
+    fn asked(&self, at: Timestamp) -> Result<Asked> {
+        let bare = |resource: &Resource| {
+            let document = masked(resource, false)?;
+            Ok::<_, Error>(Resource { document, attachments: Vec::new(), ..resource.clone() })
+        };
+        Ok(Asked {
+            resource: bare(&self.resource)?,
+            parent: self.parent.as_ref().map(bare).transpose()?,
+            gateway: self.gateway.clone(),
+            at,
+        })
+    }
+}
+
+/// One answer for each question, whatever becomes of the link; `Cancelled` alone is an error.
+async fn ask(cx: &Context, link: &dyn HistoryLink, asked: &[Asked]) -> Result<Vec<Linked>> {
+    let Some(first) = asked.first() else { return Ok(Vec::new()) };
+    if !link.records(&first.resource.key.kind) {
+        let detail = format!("{link} records nothing of the kind {}", first.resource.key.kind);
+        return Ok(vec![Linked::nothing(Missing::Kind, detail); asked.len()]);
+    }
+    let failed = |why: String| Ok(vec![Linked::nothing(Missing::Failed, why); asked.len()]);
+    match link.find(cx, asked).await {
+        Ok(found) if found.len() == asked.len() => Ok(found),
+        Ok(_) => failed(format!("{link} does not answer every question")),
+        Err(e) if e.kind() == ErrorKind::Cancelled => Err(e),
+        Err(e) => failed(e.message().to_owned()),
+    }
+}
