@@ -14,14 +14,16 @@
 //! # Where to read on
 //!
 //! [`Aws`] is the gateway, [`schema()`] the table of kinds; [`S3Sink`] keeps backups in a bucket,
-//! [`KmsKey`] wraps their keys;
+//! [`KmsKey`] wraps their keys; [`ConfigHistory`] links them with AWS Config;
 //! [`Policy`] says what each of them needs of IAM; [`connectors`] opens each by its URL. Programs reach this crate through the feature `aws` of the facade `gwbackup`.
 
 mod answer;
 mod client;
 mod config;
+mod config_history;
 mod credentials;
 mod gateway;
+mod json_service;
 mod kms;
 mod names;
 mod policy;
@@ -43,10 +45,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gwbackup_core::connect::Connectors;
 use gwbackup_core::crypt::KeyProvider;
+use gwbackup_core::history::HistoryLink;
 use gwbackup_core::sink::Sink;
 use gwbackup_core::target::Target;
 
 pub use config::Config;
+pub use config_history::ConfigHistory;
 pub use gateway::Aws;
 pub use kms::KmsKey;
 pub use policy::{Policy, Region, Statement};
@@ -54,8 +58,8 @@ pub use s3::{LockMode, Retention, S3Config, S3Sink};
 pub use schema::schema;
 
 /// What this crate answers to, with credentials as the SDKs find them: `aws://REGION?budget=PERCENT`
-/// ([`Config::from_url`]), `s3://BUCKET/PREFIX` ([`S3Config::from_url`]) and `awskms://KEY`
-/// ([`KmsKey::from_url`]). All gateways of one region and endpoint that one such value (or its
+/// ([`Config::from_url`]), `s3://BUCKET/PREFIX` ([`S3Config::from_url`]), `awskms://KEY`
+/// ([`KmsKey::from_url`]) and `awsconfig://REGION` ([`ConfigHistory::from_url`]). All gateways of one region and endpoint that one such value (or its
 /// clones) opens share their part of the quotas.
 pub fn connectors() -> Connectors {
     type Shared = Mutex<BTreeMap<String, Arc<quota::Quotas>>>;
@@ -66,6 +70,9 @@ pub fn connectors() -> Connectors {
         })
         .add_key_provider("awskms", |url, _| async move {
             Ok(Arc::new(KmsKey::from_url(&url).await?) as Arc<dyn KeyProvider>)
+        })
+        .add_history("awsconfig", |url, _| async move {
+            Ok(Arc::new(ConfigHistory::from_url(&url).await?) as Arc<dyn HistoryLink>)
         });
     connectors.add_target("aws", move |url, settings| {
         let shared = Arc::clone(&shared);

@@ -24,6 +24,7 @@
 #![allow(clippy::similar_names, reason = "a state has stages")]
 
 mod checks;
+mod config;
 mod entities;
 mod export;
 mod faults;
@@ -32,6 +33,7 @@ mod http;
 mod http_api;
 mod iam;
 mod import;
+mod json_service;
 mod kms;
 mod model;
 mod patch;
@@ -52,6 +54,7 @@ use gwbackup_core::Result;
 use gwbackup_core::clock::{Clock, SystemClock};
 use serde_json::Value;
 
+pub use config::ConfigDouble;
 pub use faults::{Asked, Fault};
 pub use iam::Need;
 pub use kms::{KmsDouble, KmsState};

@@ -261,7 +261,8 @@ impl HistoryBuilder {
         let chain = chains.entry(gateway.map(String::clone)).or_default();
         // Two whole captures of one digest hold the same: the archive need not be fetched.
         if chain.before.as_ref().is_some_and(|before| before.is_same(details)) {
-            return chain.see(seen, None);
+            chain.again(seen);
+            return Ok(());
         }
         let view = self.repository.vault.view_of(cx, found).await?;
         let (key, rules) =
@@ -279,7 +280,7 @@ impl HistoryBuilder {
             }
         }
         chain.before = Some(Before::new(details));
-        chain.see(seen, Some((look, &rules, details)))
+        chain.see(seen, look, &rules, details)
     }
 }
 
@@ -316,29 +317,40 @@ struct Chain {
 }
 
 impl Chain {
-    /// Takes in a backup, with what it holds where that may be another thing than before.
-    fn see(&mut self, seen: Seen, other: Option<(Option<Look>, &Rules, &Details)>) -> Result<()> {
-        let last = self.versions.last_mut();
-        let is_there = |version: &Version| version.became != Became::Gone;
-        let (became, look, details) = match (last, other) {
-            (None, None | Some((None, ..))) => return Ok(()),
-            (Some((version, _)), None) => return Ok(again(version, seen)),
-            (Some((version, _)), Some((None, ..))) if !is_there(version) => {
-                return Ok(again(version, seen));
+    /// Takes in a backup that holds what the one before held.
+    fn again(&mut self, seen: Seen) {
+        if let Some((version, _)) = self.versions.last_mut() {
+            version.last = seen;
+            version.backups += 1;
+        }
+    }
+
+    /// Takes in a backup, with what it holds.
+    fn see(
+        &mut self,
+        seen: Seen,
+        look: Option<Look>,
+        rules: &Rules,
+        details: &Details,
+    ) -> Result<()> {
+        let last = self.versions.last();
+        let is_gone = last.is_some_and(|(version, _)| version.became == Became::Gone);
+        let became = match (last, &look) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => (!is_gone).then_some(Became::Gone),
+            (Some((_, before)), Some(look)) if !is_gone => {
+                let differs = differing(rules, &before.resource, &look.resource).is_some();
+                differs.then_some(Became::Changed)
             }
-            (Some((_, look)), Some((None, _, details))) => {
-                (Became::Gone, Arc::clone(look), details)
-            }
-            (Some((version, before)), Some((Some(look), rules, details))) if is_there(version) => {
-                if differing(rules, &before.resource, &look.resource).is_none() {
-                    return Ok(again(version, seen));
-                }
-                (Became::Changed, Arc::new(look), details)
-            }
-            (_, Some((Some(look), _, details))) => (Became::New, Arc::new(look), details),
+            (_, Some(_)) => Some(Became::New),
         };
-        let is_gone = became == Became::Gone;
-        let resource = if is_gone { None } else { Some(Shown::new(&look.resource, false)?) };
+        let Some(became) = became else {
+            self.again(seen);
+            return Ok(());
+        };
+        let shown = look.as_ref().map(|look| Shown::new(&look.resource, false)).transpose()?;
+        let before = last.map(|(_, look)| Arc::clone(look));
+        let Some(look) = look.map(Arc::new).or(before) else { return Ok(()) };
         let version = Version {
             application: details.application.clone(),
             environment: details.environment.clone(),
@@ -347,17 +359,12 @@ impl Chain {
             first: seen.clone(),
             last: seen,
             backups: 1,
-            resource,
+            resource: shown,
             history: None,
         };
         self.versions.push((version, look));
         Ok(())
     }
-}
-
-fn again(version: &mut Version, seen: Seen) {
-    version.last = seen;
-    version.backups += 1;
 }
 
 /// A resource where it lies in a backup.
