@@ -68,8 +68,9 @@ pub fn connectors() -> connect::Connectors {
     let connectors = ["kong-file", "kong+http", "kong+https"]
         .into_iter()
         .fold(connect::Connectors::new(), |all, scheme| all.hint(scheme, "kong"));
-    let connectors =
-        ["aws", "s3", "awskms"].into_iter().fold(connectors, |all, scheme| all.hint(scheme, "aws"));
+    let connectors = ["aws", "s3", "awskms", "awsconfig"]
+        .into_iter()
+        .fold(connectors, |all, scheme| all.hint(scheme, "aws"));
     #[cfg(feature = "aws")]
     let connectors = connectors.with(gwbackup_aws::connectors());
     #[cfg(feature = "kong")]
