@@ -8,9 +8,7 @@ use serde::Serialize;
 use crate::backup::{self, BackupOptions, Task};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::model::{
-    Absence, Document, Gap, Key, Resource, Restore, Rules, Says, Snapshot, absent_places,
-};
+use crate::model::{Absence, Gap, Key, Resource, Restore, Rules, Says, Snapshot, absent_places};
 use crate::plan::{FieldChange, field_changes, label, secret_pointers};
 use crate::source::Source;
 use crate::task::blocking;
@@ -132,22 +130,26 @@ fn both(rules: &Rules, found: &mut Difference, a: &Resource, b: Resource) {
     if hidden(a) || hidden(&b) {
         found.not_compared += 1;
     }
-    let Some((x, y)) = differing(rules, a, &b) else {
-        found.equal += 1;
-        return;
-    };
-    let fields = field_changes(&x, &y, &secret_pointers(rules, [(a, &x), (&b, &y)]));
-    found.changed.push(Changed { name: label(rules, &b), key: b.key, fields });
+    match changes(rules, a, &b) {
+        Some(fields) => {
+            found.changed.push(Changed { name: label(rules, &b), key: b.key, fields });
+        }
+        None => found.equal += 1,
+    }
 }
 
-/// The two documents as they are compared, where they are not the same in everything that counts.
-pub(crate) fn differing(rules: &Rules, a: &Resource, b: &Resource) -> Option<(Document, Document)> {
+/// What differs, secrets masked; nothing where two states of a resource are the same in everything
+/// that counts.
+pub(crate) fn changes(rules: &Rules, a: &Resource, b: &Resource) -> Option<Vec<FieldChange>> {
     if a.document == b.document && a.attachments == b.attachments {
         return None;
     }
     let absent: Vec<String> = absent_places(a).chain(absent_places(b)).map(str::to_owned).collect();
     let (x, y) = (rules.comparable(a, &[], &absent), rules.comparable(b, &[], &absent));
-    (x != y || a.attachments != b.attachments).then_some((x, y))
+    if x == y && a.attachments == b.attachments {
+        return None;
+    }
+    Some(field_changes(&x, &y, &secret_pointers(rules, [(a, &x), (b, &y)])))
 }
 
 /// What differs between a backup and the live gateway: `added` is what only the gateway has.

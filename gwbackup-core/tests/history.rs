@@ -131,6 +131,9 @@ async fn a_resource_is_followed_through_all_backups() {
     assert_eq!(states, [("1", present), ("2", present), ("3", deleted), ("4", present)]);
     let text = found.versions[1].resource.as_ref().unwrap().document.get();
     assert!(text.contains(r#""custom_id":"a""#), "{text}");
+    let fields: Vec<_> = found.versions.iter().map(|v| v.changes.as_slice()).collect();
+    let [[], [field], [], []] = &fields[..] else { panic!("{fields:?}") };
+    assert_eq!((field.at.as_str(), field.to.as_deref()), ("/custom_id", Some(r#""a""#)));
     assert_eq!(scene.link.calls().len(), 1, "all versions in one call");
 
     // One that came later, alone.
@@ -192,6 +195,22 @@ async fn what_no_backup_holds_is_not_found() {
     scene.remove_manifest(&only).await;
     let error = look().run(&scene.bench.cx).await.unwrap_err();
     assert!(error.advice().unwrap().contains("1 backups tell nothing"), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_holds_the_same_is_not_fetched_again() {
+    let scene = Scene::new().await;
+    scene.backup(BackupType::Full).await;
+    let same = scene.backup(BackupType::Full).await;
+    let info = scene.repository.find(&scene.bench.cx, &same.id.to_string()).await.unwrap();
+    let archive = ObjectName::new(&info.manifest().archive.path).unwrap();
+    scene.bench.sinks[0].delete(&scene.bench.cx, &archive).await.unwrap();
+    scene.change("a");
+    scene.backup(BackupType::Full).await;
+    let found = scene.history().await;
+    assert_eq!(found.unread, []);
+    let told: Vec<_> = found.versions.iter().map(|v| (v.became, v.backups)).collect();
+    assert_eq!(told, [(Became::New, 2), (Became::Changed, 1)]);
 }
 
 #[tokio::test]

@@ -29,7 +29,14 @@ fn every_version_of_a_service() {
     assert_eq!(told, [json!(["new", 2, "orders.upstream"]), json!(["changed", 1, "orders.moved"])]);
     assert_eq!(found[1]["first"]["backup"], changed["id"]);
     let text = world.run(&["history", &key, "--gateway", "shop/prod"]).ends(0);
-    assert!(text.out.contains("changed"), "{text:?}");
+    for line in [
+        "shop/prod new (",
+        "the same in 1 more until",
+        "shop/prod changed (",
+        r#"/host: "orders.upstream" -> "orders.moved""#,
+    ] {
+        assert!(text.out.contains(line), "{line}: {text:?}");
+    }
 
     world.run(&["history", &key, "--gateway", "shop/test", "--json"]).fails(10, "show");
     world.run(&["history", "service/nobody", "--json"]).fails(10, "no backup holds");

@@ -45,26 +45,29 @@ pub(crate) async fn history(session: &Session, arguments: History) -> Result<Out
     for unread in &found.unread {
         session.output.say(format_args!("{} tells nothing of it: {}", unread.name, unread.why));
     }
-    let rows: Vec<Vec<String>> = found.versions.iter().map(row).collect();
-    let head = ["GATEWAY", "SINCE", "UNTIL", "BACKUPS", "VERSION", "FIRST", "RECORDED"];
-    Outcome::new(&found.versions, table(&head, &rows))
+    Outcome::new(&found.versions, found.versions.iter().map(told).collect::<String>())
 }
 
-fn row(version: &Version) -> Vec<String> {
+/// One version, for people.
+fn told(version: &Version) -> String {
+    let Version { application, environment, gateway, first, last, .. } = version;
     let became = match version.became {
         Became::New => "new",
         Became::Changed => "changed",
         Became::Gone => "gone",
     };
-    vec![
-        format!("{}/{}", version.application, version.environment),
-        rfc3339(version.first.ended_at),
-        rfc3339(version.last.ended_at),
-        version.backups.to_string(),
-        became.to_owned(),
-        version.first.name.clone(),
-        linked(version.history.as_ref()),
-    ]
+    let from = rfc3339(first.ended_at);
+    let mut text = format!("{from} {application}/{environment} {became} ({})\n", first.name);
+    text += &super::restore::fields(&version.changes);
+    if version.backups > 1 {
+        let (until, others) = (rfc3339(last.ended_at), version.backups - 1);
+        text += &format!("         the same in {others} more until {until} ({})\n", last.name);
+    }
+    if version.history.is_some() {
+        text += &format!("         recorded: {}\n", linked(version.history.as_ref()));
+    }
+    text += &format!("         on {gateway}\n");
+    text
 }
 
 fn linked(linked: Option<&Linked>) -> String {

@@ -16,7 +16,6 @@ use super::AwsDouble;
 use super::http::Server;
 use super::iam::{Gate, Need};
 use super::json_service::{self, Wrong, asked, told};
-use super::sessions::Sessions;
 
 /// Milliseconds that one answer covers.
 const SPAN: i64 = 7 * 24 * 3_600_000;
@@ -137,11 +136,6 @@ impl ConfigDouble {
         lock(&self.shared).refusals.extend(refusals);
     }
 
-    /// From now on nobody is let in but with these.
-    pub fn admit(&self, sessions: &Sessions) {
-        lock(&self.shared).gate.admit(sessions);
-    }
-
     /// From now on `guard` decides which rights there are: a request that needs another one is
     /// denied. Replaces the guard before.
     pub fn guard(&self, guard: impl Fn(&Need) -> bool + Send + 'static) {
@@ -200,6 +194,10 @@ fn performed(shared: &mut Shared, head: &Parts, body: &Bytes) -> Result<Value, W
     let name = TYPES.iter().find(|row| row.1 == text("resourceType")).map(|row| row.1);
     let name =
         name.filter(|_| (1..=768).contains(&id.len())).ok_or((400, "ValidationException"))?;
+    if ask.get("earlierTime").is_some() || ask["chronologicalOrder"] == "Forward" {
+        // Nobody has needed it yet, and it must not be ignored.
+        return Err((501, "UnknownToTheDouble"));
+    }
     let limit = ask["limit"].as_u64().unwrap_or(0);
     if limit > 100 {
         return Err((400, "InvalidLimitException"));

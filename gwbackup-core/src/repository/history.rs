@@ -13,11 +13,11 @@ use crate::archive::{Details, View};
 use crate::catalog::RecoveryPoint;
 use crate::clock::{Timestamp, millis};
 use crate::context::Context;
-use crate::drift::differing;
+use crate::drift::changes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{Asked, HistoryLink, Linked, Missing};
 use crate::model::{Handles, Key, Resource, Rules, Snapshot as _};
-use crate::plan::Selector;
+use crate::plan::{FieldChange, Selector};
 use crate::source::BoxStream;
 use crate::task::{blocking, streaming};
 use crate::vault::Found;
@@ -70,6 +70,9 @@ pub struct Version {
     pub last: Seen,
     /// How many did.
     pub backups: u64,
+    /// Where it changed: what is not as it was, secrets masked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FieldChange>,
     /// As it stands in the first one, secrets masked; nothing where it is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<Shown>,
@@ -337,14 +340,14 @@ impl Chain {
         let is_gone = last.is_some_and(|(version, _)| version.became == Became::Gone);
         let became = match (last, &look) {
             (None, None) => return Ok(()),
-            (Some(_), None) => (!is_gone).then_some(Became::Gone),
+            (Some(_), None) => (!is_gone).then(|| (Became::Gone, Vec::new())),
             (Some((_, before)), Some(look)) if !is_gone => {
-                let differs = differing(rules, &before.resource, &look.resource).is_some();
-                differs.then_some(Became::Changed)
+                let found = changes(rules, &before.resource, &look.resource);
+                found.map(|changes| (Became::Changed, changes))
             }
-            (_, Some(_)) => Some(Became::New),
+            (_, Some(_)) => Some((Became::New, Vec::new())),
         };
-        let Some(became) = became else {
+        let Some((became, changes)) = became else {
             self.again(seen);
             return Ok(());
         };
@@ -359,6 +362,7 @@ impl Chain {
             first: seen.clone(),
             last: seen,
             backups: 1,
+            changes,
             resource: shown,
             history: None,
         };
