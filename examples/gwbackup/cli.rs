@@ -182,6 +182,11 @@ pub(crate) enum Command {
     },
     /// An overview of the repository
     Status,
+    /// The keys that open the repository
+    Keys {
+        #[command(subcommand)]
+        what: Keys,
+    },
     /// The repository's copies
     Copies {
         #[command(subcommand)]
@@ -509,6 +514,14 @@ pub(crate) enum Audit {
     List,
     /// Replay the log: chain, signatures, rights
     Verify,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Keys {
+    /// Show whose keys open it
+    List,
+    /// Wrap every key anew, after a rotation inside a key service; archives are not touched
+    Rotate,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]

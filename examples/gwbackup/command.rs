@@ -1,6 +1,7 @@
 //! The commands. Each is one or two calls of the library.
 
 mod history;
+mod keys;
 mod make;
 mod prove;
 mod read;
@@ -12,7 +13,7 @@ use gwbackup::Result;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Audit, Cli, Command, Copies, Global};
+use crate::cli::{Audit, Cli, Command, Copies, Global, Keys};
 use crate::output::{Outcome, Output, stdout};
 use crate::session::Session;
 
@@ -50,6 +51,8 @@ pub(crate) async fn run(
         Command::Audit { what: Audit::List } => read::events(&session).await,
         Command::Audit { what: Audit::Verify } => read::audit(&session).await,
         Command::Status => read::status(&session).await,
+        Command::Keys { what: Keys::List } => keys::list(&session).await,
+        Command::Keys { what: Keys::Rotate } => keys::rotate(&session).await,
         Command::Copies { what: Copies::List } => read::copies(&session).await,
         Command::Completions { shell } => Ok(completions(shell)),
     }
@@ -68,7 +71,7 @@ pub(crate) fn completions(shell: Shell) -> Outcome {
 }
 
 pub(crate) fn version() -> Outcome {
-    let features: Vec<&str> = [("kong", cfg!(feature = "kong"))]
+    let features: Vec<&str> = [("kong", cfg!(feature = "kong")), ("aws", cfg!(feature = "aws"))]
         .into_iter()
         .filter_map(|(name, built)| built.then_some(name))
         .collect();

@@ -34,7 +34,8 @@ const FORM: &str = "write awskms://ARN, or awskms://KEY-ID?region=REGION, or \
 /// Every wrap carries an encryption context that names repository, purpose and object
 /// (`gwbackup-repository`, `gwbackup-purpose`, `gwbackup-object`), so that a wrap opens for what it
 /// was made for alone, and policies and the service's log can tell which. Rotation inside KMS needs
-/// nothing of a repository.
+/// nothing of a repository: what older material wrapped opens. Wraps are made anew under the newest
+/// by `ReEncrypt`, inside the service.
 ///
 /// Whatever the service refuses for good is `KeyUnavailable` with its reason, so that another key of
 /// the repository is tried: a key that is disabled or waits for its deletion, a right that is
@@ -60,6 +61,16 @@ struct Request<'a> {
     ciphertext_blob: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     encryption_context: Option<BTreeMap<&'static str, String>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ReEncrypt<'a> {
+    ciphertext_blob: &'a str,
+    source_key_id: &'a str,
+    source_encryption_context: &'a BTreeMap<&'static str, String>,
+    destination_key_id: &'a str,
+    destination_encryption_context: &'a BTreeMap<&'static str, String>,
 }
 
 #[derive(Deserialize)]
@@ -183,7 +194,7 @@ impl KmsKey {
         &self,
         cx: &Context,
         operation: &str,
-        request: &Request<'_>,
+        request: &(impl Serialize + Sync),
     ) -> Result<T> {
         let refused = |told: &Told| Some(refusal(told));
         let told = self.0.service.call(cx, operation, request, refused).await;
@@ -193,6 +204,15 @@ impl KmsKey {
         })?;
         // What does not fit is not shown: it may hold a key.
         serde_json::from_slice(&told.body).map_err(|_| malformed())
+    }
+
+    /// What the service is to open, if it was wrapped for this key.
+    async fn sealed(&self, cx: &Context, to: &Recipient, body: &WrapBody) -> Result<String> {
+        let own = self.recipient(cx).await?;
+        if to.id != own.id || body.kind() != KIND || body.body().is_empty() {
+            return Err(self.stranger());
+        }
+        Ok(BASE64.encode(body.body()))
     }
 
     /// Why the key is of no use.
@@ -207,6 +227,11 @@ impl KmsKey {
             .on(self.address())
             .help("check that key and repository belong together")
     }
+}
+
+fn wrapped(sealed: &Encrypted) -> Result<WrapBody> {
+    let body = BASE64.decode(&sealed.ciphertext_blob).map_err(|_| malformed())?;
+    Ok(WrapBody::new(KIND, body).with_key(&sealed.key_id))
 }
 
 fn malformed() -> Error {
@@ -236,7 +261,8 @@ fn refusal(told: &Told) -> Error {
             key("the key is not for encryption").help("use a symmetric key")
         }
         (_, "AccessDeniedException") => key("the right to use the key is missing").help(
-            "kms:Encrypt is for backups, kms:Decrypt for reading, kms:DescribeKey for aliases",
+            "kms:Encrypt is for backups, kms:Decrypt for reading, kms:ReEncryptFrom and \
+             kms:ReEncryptTo for rotation, kms:DescribeKey for aliases",
         ),
         (_, "ThrottlingException" | "LimitExceededException") | (429, _) => {
             Error::new(ErrorKind::Unavailable, "the key service asks for pauses without end")
@@ -295,9 +321,7 @@ impl KeyProvider for KmsKey {
             encryption_context: Some(context(of)),
             ..self.request()
         };
-        let sealed: Encrypted = self.call(cx, "Encrypt", &request).await?;
-        let body = BASE64.decode(&sealed.ciphertext_blob).map_err(|_| malformed())?;
-        Ok(WrapBody::new(KIND, body).with_key(sealed.key_id))
+        wrapped(&self.call(cx, "Encrypt", &request).await?)
     }
 
     async fn unwrap(
@@ -307,11 +331,7 @@ impl KeyProvider for KmsKey {
         body: &WrapBody,
         of: &KeyContext,
     ) -> Result<DataKey> {
-        let own = self.recipient(cx).await?;
-        if recipient.id != own.id || body.kind() != KIND || body.body().is_empty() {
-            return Err(self.stranger());
-        }
-        let sealed = BASE64.encode(body.body());
+        let sealed = self.sealed(cx, recipient, body).await?;
         let request = Request {
             key_id: self.arn(cx).await?,
             ciphertext_blob: Some(&sealed),
@@ -323,6 +343,25 @@ impl KeyProvider for KmsKey {
         let bytes = Zeroizing::new(BASE64.decode(text.as_bytes()).map_err(|_| malformed())?);
         let bytes: [u8; 32] = bytes.as_slice().try_into().map_err(|_| self.stranger())?;
         Ok(DataKey::new(bytes))
+    }
+
+    async fn rewrap(
+        &self,
+        cx: &Context,
+        recipient: &Recipient,
+        body: &WrapBody,
+        of: &KeyContext,
+    ) -> Result<WrapBody> {
+        let sealed = self.sealed(cx, recipient, body).await?;
+        let (arn, context) = (self.arn(cx).await?, context(of));
+        let request = ReEncrypt {
+            ciphertext_blob: &sealed,
+            source_key_id: arn,
+            source_encryption_context: &context,
+            destination_key_id: arn,
+            destination_encryption_context: &context,
+        };
+        wrapped(&self.call(cx, "ReEncrypt", &request).await?)
     }
 
     fn local_path(&self) -> Option<std::path::PathBuf> {

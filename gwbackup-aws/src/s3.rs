@@ -1,9 +1,11 @@
 //! S3 as a place for backups.
 
+mod bucket;
 mod config;
 mod digest;
 mod transport;
 mod uploads;
+mod versions;
 
 use std::fmt;
 use std::ops::Range;
@@ -12,7 +14,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use gwbackup_core::connect::masked;
-use gwbackup_core::sink::{Body, Listed, ObjectMeta, ObjectName, ObjectSink, Sink, SinkInfo};
+use gwbackup_core::sink::{
+    Body, Listed, ObjectMeta, ObjectName, ObjectSink, Sink, SinkInfo, VersionedSink,
+};
 use gwbackup_core::source::BoxStream;
 use gwbackup_core::{Context, Error, Result};
 use object_store::RetryConfig;
@@ -20,6 +24,7 @@ use object_store::aws::{AmazonS3Builder, Checksum};
 use url::Url;
 
 use crate::signed::Signed;
+use bucket::Bucket;
 use digest::Checksums;
 use transport::Transport;
 
@@ -38,49 +43,59 @@ const PART: usize = 16 << 20;
 /// Larger objects are written in parts of 16 MiB; `sweep` ends the uploads of writers that died.
 ///
 /// In a bucket with versions a deletion hides an object and keeps its bytes until their version is
-/// deleted.
+/// deleted: [`erase`](gwbackup_core::sink::erase) does that, and
+/// [`VersionedSink`] is how versions are listed, kept and deleted one by
+/// one. A bucket without versions has one of each object, `null`. What the configuration says of
+/// retention and holds is for every object; a call can ask for more.
 #[derive(Debug, Clone)]
 pub struct S3Sink {
     objects: ObjectSink,
-    transport: Transport,
-    /// Of the bucket.
-    bucket: Url,
-    prefix: String,
+    bucket: Bucket,
+    region: String,
+    /// As people see it.
+    url: Url,
 }
 
 impl S3Sink {
     /// The bucket that `config` names. No I/O: a bucket that is not there shows at the first call.
     /// `Invalid` when a name in it cannot be one.
     pub fn new(config: S3Config) -> Result<Self> {
-        let (bucket, url) = (config.address()?, config.url()?);
+        let (address, url) = (config.address()?, config.url()?);
         let S3Config { region, prefix, credentials, protection, clock, .. } = config;
-        let signed = Signed::new(&region, credentials)?;
-        let kms = protection.kms.clone();
-        let transport = Transport::new(signed, clock, protection);
-        let endpoint = bucket.as_str().trim_end_matches('/');
-        let name = url.host_str().unwrap_or_default();
-        let mut store = AmazonS3Builder::new()
-            .with_region(region)
-            .with_bucket_name(name)
-            // Whole, so that one rule says where a bucket is.
-            .with_endpoint(endpoint)
-            .with_virtual_hosted_style_request(true)
-            .with_allow_http(true)
-            .with_skip_signature(true)
-            .with_crypto_provider(Arc::new(Checksums))
-            .with_checksum_algorithm(Checksum::SHA256)
-            .with_disable_bulk_delete(true)
-            .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
-            .with_http_connector(transport.clone());
-        if let Some(key) = kms {
-            store = store.with_sse_kms_encryption(key);
-        }
-        let store = store.build().map_err(|e| {
-            Error::invalid("this bucket cannot be addressed").on(&url).with_source(e)
-        })?;
-        let objects = ObjectSink::new(Arc::new(store), &prefix, masked(&url))?.in_parts(PART);
-        Ok(Self { objects, transport, bucket, prefix })
+        let transport = Transport::new(Signed::new(&region, credentials)?, clock, protection);
+        let bucket = Bucket { transport: transport.clone(), url: address, prefix };
+        let objects = objects(&bucket, &region, &url, transport)?;
+        Ok(Self { objects, bucket, region, url })
     }
+
+    /// Its objects by way of another transport.
+    fn objects(&self, transport: Transport) -> Result<ObjectSink> {
+        objects(&self.bucket, &self.region, &self.url, transport)
+    }
+}
+
+fn objects(bucket: &Bucket, region: &str, url: &Url, transport: Transport) -> Result<ObjectSink> {
+    let kms = transport.protection().kms.clone();
+    let mut store = AmazonS3Builder::new()
+        .with_region(region)
+        .with_bucket_name(url.host_str().unwrap_or_default())
+        // Whole, so that one rule says where a bucket is.
+        .with_endpoint(bucket.url.as_str().trim_end_matches('/'))
+        .with_virtual_hosted_style_request(true)
+        .with_allow_http(true)
+        .with_skip_signature(true)
+        .with_crypto_provider(Arc::new(Checksums))
+        .with_checksum_algorithm(Checksum::SHA256)
+        .with_disable_bulk_delete(true)
+        .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
+        .with_http_connector(transport);
+    if let Some(key) = kms {
+        store = store.with_sse_kms_encryption(key);
+    }
+    let store = store
+        .build()
+        .map_err(|e| Error::invalid("this bucket cannot be addressed").on(url).with_source(e))?;
+    Ok(ObjectSink::new(Arc::new(store), &bucket.prefix, masked(url))?.in_parts(PART))
 }
 
 #[async_trait]
@@ -115,7 +130,11 @@ impl Sink for S3Sink {
     }
 
     async fn sweep(&self, cx: &Context) -> Result<u64> {
-        uploads::sweep(&self.transport, cx, &self.bucket, &self.prefix).await
+        uploads::sweep(&self.bucket, cx).await
+    }
+
+    fn versioned(&self) -> Option<&dyn VersionedSink> {
+        Some(self)
     }
 }
 

@@ -137,6 +137,11 @@ impl Signed {
 }
 
 impl Told {
+    /// What a header says.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
     /// The name of the error: as the services that speak JSON say it, or those that speak XML.
     /// Empty where none is named.
     pub(crate) fn code(&self) -> String {
@@ -145,8 +150,7 @@ impl Told {
             #[serde(rename = "__type", alias = "code", default)]
             code: String,
         }
-        let header = self.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
-        let code = match header.filter(|code| !code.is_empty()) {
+        let code = match self.header("x-amzn-errortype").filter(|code| !code.is_empty()) {
             Some(code) => code.to_owned(),
             None if self.body.starts_with(b"<") => element(&self.body, "Code").to_owned(),
             None => serde_json::from_slice::<Said>(&self.body).unwrap_or_default().code,

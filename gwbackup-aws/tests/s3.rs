@@ -12,7 +12,9 @@ use gwbackup_aws::{Config, LockMode, Retention, S3Config, S3Sink};
 use gwbackup_core::clock::Clock as _;
 use gwbackup_core::connect::Settings;
 use gwbackup_core::error::ErrorKind;
-use gwbackup_core::sink::{Body, Listed, ObjectName, Sink, Spool, put_once};
+use gwbackup_core::sink::{
+    Body, Listed, Lock, ObjectName, Sink, Spool, Version, VersionedSink as _, erase, put_once,
+};
 use gwbackup_core::testing::{ManualClock, conformance};
 use gwbackup_core::{Context, Result};
 use url::Url;
@@ -220,6 +222,66 @@ async fn retention_and_hold_go_with_every_object() {
     let plain = S3Double::start().await.unwrap();
     let sink = S3Sink::new(config(&plain).with_retention(retention)).unwrap();
     assert_eq!(put(&sink, &cx, "a", b"x").await.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn a_locked_bucket_keeps_the_promises_of_versions() {
+    let (double, _, clock) = world(S3Double::builder().object_lock()).await;
+    let number = AtomicU32::new(0);
+    conformance::versioned_sink(|| async {
+        let prefix = format!("gw/{}", number.fetch_add(1, Ordering::Relaxed));
+        let own = config(&double).with_clock(Arc::new(clock.clone())).with_prefix(&prefix);
+        (Arc::new(S3Sink::new(own).unwrap()) as Arc<dyn Sink>, clock.clone())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lock_is_never_weakened_and_a_deletion_is_proven() {
+    let (double, cx, clock) = world(S3Double::builder().object_lock()).await;
+    let own = |mode| {
+        let config = config(&double).with_clock(Arc::new(clock.clone()));
+        S3Sink::new(config.with_lock_mode(mode)).unwrap()
+    };
+    let (strict, lax) = (own(LockMode::Compliance), own(LockMode::Governance));
+    let (day, object) = (Duration::from_hours(24), name("data/a.gwb"));
+    let large = Body::from(vec![7; 20 << 20]);
+    let lock = Lock::until(clock.now() + day).with_hold();
+    strict.put_locked(&cx, &object, &large, lock).await.unwrap();
+    let headers = double.headers("data/a.gwb");
+    assert_eq!(headers["x-amz-object-lock-mode"], "COMPLIANCE");
+    assert_eq!(headers["x-amz-object-lock-legal-hold"], "ON");
+    let versions: Vec<Version> = lax.versions(&cx, "").try_collect().await.unwrap();
+    let [version] = &versions[..] else { panic!("one version: {versions:?}") };
+    lax.extend(&cx, version, clock.now() + day * 2).await.unwrap();
+    assert_eq!(double.headers("data/a.gwb")["x-amz-object-lock-mode"], "COMPLIANCE");
+    lax.hold(&cx, version, false).await.unwrap();
+    let error = lax.delete_version(&cx, version).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(error.message().contains("2026-11-23T12:00:00.000Z"), "{error:?}");
+
+    clock.advance(day * 3);
+    let mut lost = false;
+    double.faults(move |method, _| {
+        let lose = method == "DELETE" && !std::mem::replace(&mut lost, method == "DELETE");
+        lose.then_some(S3Fault::LoseAnswer)
+    });
+    let receipt = lax.delete_version(&cx, version).await.unwrap();
+    assert_eq!(receipt.version.as_ref(), Some(&version.id));
+    assert_eq!(receipt.at, cx.now());
+    assert!(receipt.request.is_some_and(|id| id.starts_with("REQUEST")), "the store's own name");
+    assert_eq!(double.versions(), 0);
+
+    // A bucket without Object Lock keeps one version and no lock.
+    let plain = S3Double::start().await.unwrap();
+    let sink = S3Sink::new(config(&plain).with_clock(Arc::new(clock.clone()))).unwrap();
+    put(&sink, &cx, "log/1", b"x").await.unwrap();
+    let refused = sink.put_locked(&cx, &name("log/2"), &vec![1].into(), lock).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
+    let versions: Vec<Version> = sink.versions(&cx, "").try_collect().await.unwrap();
+    assert_eq!(sink.lock(&cx, &versions[0]).await.unwrap(), Lock::default());
+    let gone = erase(&cx, &sink, &name("log/1")).await.unwrap();
+    assert_eq!((gone.deleted.len(), plain.versions()), (1, 0));
 }
 
 #[tokio::test]

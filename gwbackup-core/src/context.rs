@@ -121,13 +121,23 @@ impl Context {
     /// [`ErrorKind::Cancelled`] once the context was cancelled.
     pub fn check(&self) -> Result<()> {
         if self.cancel.is_cancelled() {
-            return Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"));
+            return Err(cancelled());
         }
         Ok(())
+    }
+
+    /// What `call` answers, unless the context is cancelled first: it is dropped then, and the answer
+    /// is [`ErrorKind::Cancelled`]. A context that was cancelled before does not begin the call.
+    pub async fn unless_cancelled<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        self.cancel.run_until_cancelled(call).await.unwrap_or_else(|| Err(cancelled()))
     }
 
     /// Tells the listener.
     pub fn progress(&self, phase: &'static str, done: u64, total: Option<u64>) {
         self.observer.progress(&Progress::new(phase, done, total));
     }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "the run was cancelled")
 }

@@ -85,6 +85,22 @@ pub trait KeyProvider: Debug + Send + Sync + 'static {
         context: &KeyContext,
     ) -> Result<DataKey>;
 
+    /// Wraps the key of `body` anew, under the newest material of the same key: for rotation. Errors
+    /// as of [`unwrap`](Self::unwrap).
+    ///
+    /// The default opens and wraps it here. A key service does it by itself, so that the key never
+    /// leaves it.
+    async fn rewrap(
+        &self,
+        cx: &Context,
+        recipient: &Recipient,
+        body: &WrapBody,
+        context: &KeyContext,
+    ) -> Result<WrapBody> {
+        let key = self.unwrap(cx, recipient, body, context).await?;
+        self.wrap(cx, &key, context).await
+    }
+
     /// Where its secret lies on this machine, if it does: refused below a sink.
     fn local_path(&self) -> Option<std::path::PathBuf>;
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::catalog::{AuditReport, Event, RepositoryId};
 use crate::context::Context;
+use crate::crypt::Recipient;
 use crate::drift::{self, Difference};
 use crate::error::Result;
 use crate::model::Rules;
@@ -19,7 +20,7 @@ use crate::source::{Purpose, Source};
 use crate::task::blocking;
 use crate::vault::Vault;
 
-pub use crate::vault::{Copy, Created, Place, Standing};
+pub use crate::vault::{Copy, Created, Place, RewrapReport, Standing};
 pub use builder::{Builder, Existing, New, NewRepositoryBuilder, RepositoryBuilder};
 pub use drill::{DrillBuilder, DrillStanding};
 pub use history::{Became, HistoryBuilder, LinkedResource, ResourceHistory, Seen, Unread, Version};
@@ -128,6 +129,25 @@ impl Repository {
     ) -> Result<Difference> {
         let view = self.vault.view(cx, &backup.point).await?;
         drift::drift(&self.vault, cx, gateway, view).await
+    }
+
+    /// Whose keys open it, as its trust document says.
+    pub fn recipients(&self) -> &[Recipient] {
+        &self.vault.trust.current().recipients
+    }
+
+    /// Wraps every key anew, under the newest material of the keys that were given when it was
+    /// opened, as the next generation, on every copy that answers: what follows a rotation inside a
+    /// key service. A service that can do so does it by itself, and the wrapped keys stay unread
+    /// where the right to open them is missing.
+    ///
+    /// Archives are not touched; a few kilobytes are written for each backup. Older generations stay
+    /// and open as before, so that a copy that was away loses nothing; against key material that
+    /// somebody else has got they are no help, nor is this. Each key is done or not: after an error
+    /// or a cancellation call again. The log gets an event for each hundred keys. `Refused` where
+    /// nothing may be written.
+    pub async fn rewrap(&self, cx: &Context) -> Result<RewrapReport> {
+        self.vault.rewrap(cx).await
     }
 
     /// The whole log, each event checked.

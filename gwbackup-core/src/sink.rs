@@ -2,12 +2,14 @@
 
 mod away;
 mod body;
+mod erase;
 mod fs;
 mod memory;
 mod name;
 #[cfg(feature = "object-store")]
 mod object;
 mod transfer;
+mod versions;
 
 use std::fmt::{Debug, Display};
 use std::ops::Range;
@@ -22,12 +24,14 @@ use crate::source::BoxStream;
 
 pub(crate) use away::AwaySink;
 pub use body::{Body, Spool, SpoolReader, SpoolWriter};
+pub use erase::{Erasure, Kept, erase};
 pub use fs::DirectorySink;
 pub use memory::MemorySink;
 pub use name::ObjectName;
 #[cfg(feature = "object-store")]
 pub use object::ObjectSink;
 pub use transfer::{fetch, put_once};
+pub use versions::{DeletionReceipt, Lock, Version, VersionedSink};
 
 /// What a sink is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +96,13 @@ pub trait Sink: Display + Debug + Send + Sync + 'static {
     fn list(&self, cx: &Context, prefix: &str) -> BoxStream<Result<Listed>>;
 
     /// Deletes an object; on return it is gone for every reader. `NotFound` when it was not there.
+    /// Where the place keeps versions, the bytes stay: [`erase`] deletes for good.
     async fn delete(&self, cx: &Context, name: &ObjectName) -> Result<()>;
+
+    /// What it can do besides, where it keeps versions and can lock them. No I/O.
+    fn versioned(&self) -> Option<&dyn VersionedSink> {
+        None
+    }
 
     /// Removes what writers that died left and no reader can see: halves of objects, once nothing
     /// has been added to them for a day by the context's clock. Answers how many. Removes no object,

@@ -9,6 +9,7 @@ pub(crate) mod keys;
 mod objects;
 mod open;
 mod recover;
+mod rewrap;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub(crate) use heal::Mend;
 pub use keys::LeftOut;
 pub(crate) use objects::{Found, archive_name, base_name, journal_name, manifest_name};
 pub(crate) use open::Opening;
+pub use rewrap::RewrapReport;
 
 /// One place of the repository, with what its owner says about it.
 #[derive(Debug, Clone)]

@@ -80,8 +80,26 @@ async fn a_repository_in_the_cloud() {
     assert_eq!((&done["status"], &done["compare"]["different"]), (&"Success".into(), &0.into()));
     assert!(std::fs::read_to_string(&gateway).unwrap().len() > before.len() / 2);
 
+    // Wraps are made anew inside the service, and open.
+    let keys = cloud.run("two", &["keys", "list", "--json"]).ends(0).json();
+    let kinds: Vec<_> = keys.as_array().unwrap().iter().map(|key| &key["type"]).collect();
+    assert!(kinds.contains(&&json!("awskms")), "{keys}");
+    let before = cloud.s3.objects();
+    let dry = cloud.run("two", &["keys", "rotate", "--dry-run", "--json"]).ends(0).json();
+    assert_eq!((&dry["rewrapped"], cloud.s3.objects().len()), (&0.into(), before.len()));
+    let done = cloud.run("two", &["keys", "rotate", "--json"]).ends(0).json();
+    let new: Vec<_> =
+        cloud.s3.objects().into_iter().filter(|o| !before.contains_key(&o.0)).collect();
+    let wraps = new.iter().filter(|(name, _)| name.ends_with(".0002.json"));
+    assert_eq!(done["rewrapped"], wraps.clone().count());
+    let written: usize = wraps.map(|(_, bytes)| bytes.len()).sum();
+    assert_eq!(done["bytes_written"], written);
+    let asked = cloud.kms.calls().iter().filter(|(name, _)| name == "ReEncrypt").count();
+    assert_eq!(done["rewrapped"], asked);
+    cloud.run("three", &["verify", "--depth", "full"]).ends(0);
+
     cloud.kms.set_state(&cloud.arn, KmsState::Disabled);
-    cloud.run("three", &["list", "--json"]).fails(12, "disabled");
+    cloud.run("four", &["list", "--json"]).fails(12, "disabled");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

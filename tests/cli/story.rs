@@ -83,6 +83,8 @@ fn a_gateway_is_lost_and_comes_back() {
     );
     let status = world.run(&["status", "--json"]).ends(0).json();
     assert_eq!(status["backups"]["Success"], 3, "two, and the safety backup");
+    let keys = world.run(&["keys", "list", "--json"]).ends(0).json();
+    assert!(keys.as_array().unwrap().iter().all(|key| key["state"] == "active"), "{keys}");
     let copies = world.run(&["copies", "list", "--json"]).ends(0).json();
     assert!(copies.as_array().unwrap().iter().all(|copy| copy["standing"] == "ready"));
 }

@@ -35,30 +35,59 @@ impl Policy {
     /// What deleting needs beside [`sink_writer`](Self::sink_writer): a role of its own, so that who
     /// writes backups can take none away. Making a repository needs it too, since it tries the place,
     /// and so does cleaning up after a backup that was given up. In a bucket with versions the bytes
-    /// stay.
+    /// stay, until an [`eraser`](Self::sink_eraser) deletes their version.
     pub fn sink_deleter(sink: &S3Config) -> Self {
         Self { statements: vec![Statement::new(&["s3:DeleteObject"], vec![objects(sink)])] }
+    }
+
+    /// Lists versions, deletes single ones for good, and sees what keeps those that do not go. A role
+    /// of its own, for retention runs and erasures. It gets past no lock.
+    pub fn sink_eraser(sink: &S3Config) -> Self {
+        let on = ["s3:DeleteObjectVersion", "s3:GetObjectLegalHold", "s3:GetObjectRetention"];
+        let own = Statement::new(&on, vec![objects(sink)]);
+        let statements = vec![own, Statement::new(&["s3:ListBucketVersions"], vec![bucket(sink)])];
+        Self { statements }
+    }
+
+    /// Lists versions, extends their retention, and sets and lifts legal holds: a role of its own,
+    /// since a hold ends when somebody lifts it.
+    pub fn sink_keeper(sink: &S3Config) -> Self {
+        let on = [
+            "s3:GetObjectLegalHold",
+            "s3:GetObjectRetention",
+            "s3:PutObjectLegalHold",
+            "s3:PutObjectRetention",
+        ];
+        let own = Statement::new(&on, vec![objects(sink)]);
+        let statements = vec![own, Statement::new(&["s3:ListBucketVersions"], vec![bucket(sink)])];
+        Self { statements }
     }
 
     /// Wraps data keys with this key of KMS (its ARN): what making a repository or a backup needs
     /// that another key opens. `repository`, its id in hexadecimal digits, ties the right to one.
     pub fn key_writer(key: &str, repository: Option<&str>) -> Self {
-        keyed("kms:Encrypt", key, repository)
+        keyed(&["kms:Encrypt"], key, repository)
     }
 
     /// Finds the ARN of a key that is named by its id or an alias: what both others need then, too.
     pub fn key_finder(key: &str) -> Self {
-        keyed("kms:DescribeKey", key, None)
+        keyed(&["kms:DescribeKey"], key, None)
     }
 
     /// Opens what was wrapped: what reading needs, and opening a repository by this key alone.
     pub fn key_reader(key: &str, repository: Option<&str>) -> Self {
-        keyed("kms:Decrypt", key, repository)
+        keyed(&["kms:Decrypt"], key, repository)
+    }
+
+    /// Makes wraps anew under the newest material of the key: what a rotation needs beside the right
+    /// to open the repository. The wrapped keys stay unread.
+    pub fn key_rotator(key: &str, repository: Option<&str>) -> Self {
+        keyed(&["kms:ReEncryptFrom", "kms:ReEncryptTo"], key, repository)
     }
 }
 
-fn keyed(action: &str, key: &str, repository: Option<&str>) -> Policy {
-    let statement = Statement::new(&[action], vec![key.to_owned()]);
+fn keyed(actions: &[&str], key: &str, repository: Option<&str>) -> Policy {
+    let statement = Statement::new(actions, vec![key.to_owned()]);
     let statement = match repository {
         Some(id) => statement.when("kms:EncryptionContext:gwbackup-repository", id),
         None => statement,

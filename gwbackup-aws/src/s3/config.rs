@@ -1,10 +1,12 @@
 //! Which bucket, as whom, and how its objects are protected.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
-use gwbackup_core::clock::{Clock, SystemClock};
+use gwbackup_core::clock::{Clock, SystemClock, Timestamp};
 use gwbackup_core::connect::{Settings, masked};
+use gwbackup_core::sink::Lock;
 use gwbackup_core::{Error, Result};
 use url::Url;
 
@@ -41,12 +43,40 @@ pub struct Retention {
     pub days: u32,
 }
 
-/// What every object is written with.
+/// What objects are written with.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Protection {
     pub(crate) kms: Option<String>,
     pub(crate) retention: Option<Retention>,
+    /// Of what is locked by a call.
+    pub(crate) mode: Option<LockMode>,
+    /// Asked for by a call.
+    pub(crate) until: Option<Timestamp>,
     pub(crate) hold: bool,
+}
+
+impl Protection {
+    /// What is asked for besides.
+    pub(crate) fn and(mut self, lock: Lock) -> Self {
+        self.until = lock.until;
+        self.hold |= lock.hold;
+        self
+    }
+
+    pub(crate) fn mode(&self) -> LockMode {
+        let own = self.retention.map(|retention| retention.mode);
+        self.mode.or(own).unwrap_or(LockMode::Governance)
+    }
+
+    /// Until when an object is kept that is written now.
+    pub(crate) fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        let own = self.retention.map(|retention| {
+            let days = Duration::from_hours(24) * retention.days;
+            // A time beyond all calendars is the last one that they know.
+            now.saturating_add(days).unwrap_or(Timestamp::MAX)
+        });
+        own.max(self.until)
+    }
 }
 
 /// A bucket and how it is used. `Debug` shows no secret.
@@ -105,6 +135,16 @@ impl S3Config {
         self
     }
 
+    /// The same with this mode for what is locked by a call
+    /// ([`put_locked`](gwbackup_core::sink::VersionedSink::put_locked),
+    /// [`extend`](gwbackup_core::sink::VersionedSink::extend)); by default that of the retention of
+    /// every object, else governance.
+    #[must_use]
+    pub fn with_lock_mode(mut self, mode: LockMode) -> Self {
+        self.protection.mode = Some(mode);
+        self
+    }
+
     /// The same, with every object under a legal hold, which ends when somebody lifts it. The bucket
     /// needs Object Lock.
     #[must_use]
@@ -122,8 +162,8 @@ impl S3Config {
 
     /// Of `s3://BUCKET/PREFIX?region=REGION&endpoint=URL&kms=KEY&lock=MODE&days=N&hold=true`, where
     /// all of the query may be left out. Settings: `region`, where the URL names none. Credentials,
-    /// and what is then still missing of region and endpoint, as the SDKs find them. `Invalid` when something in it cannot be. Reads files and
-    /// may ask the instance it runs on.
+    /// and what is then still missing of region and endpoint, as the SDKs find them. `Invalid` when
+    /// something in it cannot be. Reads files and may ask the instance it runs on.
     pub async fn from_url(url: &Url, settings: &Settings) -> Result<Self> {
         let wrong = |what: String| Error::invalid(what).on(masked(url)).help(FORM);
         let bucket = url.host_str().filter(|host| !host.is_empty());

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use gwbackup_core::clock::{Clock, rfc3339};
 use gwbackup_core::error::{ErrorKind, Retry};
 use gwbackup_core::retry::Pauses;
+use gwbackup_core::sink::Lock;
 use gwbackup_core::{Error, Result};
 use http_body_util::BodyExt as _;
 use object_store::ClientOptions;
@@ -26,7 +27,7 @@ use crate::signed::{Ask, Signed, Told, shown};
 const AGAIN: Duration = Duration::from_millis(200);
 const SSE: &str = "x-amz-server-side-encryption";
 const SSE_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
-const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
+pub(super) const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
 const MODE: HeaderName = HeaderName::from_static("x-amz-object-lock-mode");
 const UNTIL: HeaderName = HeaderName::from_static("x-amz-object-lock-retain-until-date");
 const HOLD: HeaderName = HeaderName::from_static("x-amz-object-lock-legal-hold");
@@ -37,7 +38,7 @@ pub(super) struct Transport(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    signed: Signed,
+    signed: Arc<Signed>,
     clock: Arc<dyn Clock>,
     protection: Protection,
 }
@@ -51,6 +52,8 @@ enum Does {
     Begin,
     /// Makes an object of parts.
     Complete,
+    /// Asks or says what keeps a version.
+    Lock,
     Other,
 }
 
@@ -58,6 +61,7 @@ impl Does {
     fn of(method: &Method, url: &Url) -> Self {
         let has = |name: &str| url.query_pairs().any(|(own, _)| own == name);
         match method.as_str() {
+            _ if has("retention") || has("legal-hold") => Self::Lock,
             "PUT" if !has("partNumber") => Self::Put,
             "POST" if has("uploads") => Self::Begin,
             "POST" if has("uploadId") => Self::Complete,
@@ -68,10 +72,21 @@ impl Does {
 
 impl Transport {
     pub(super) fn new(signed: Signed, clock: Arc<dyn Clock>, protection: Protection) -> Self {
-        Self(Arc::new(Inner { signed, clock, protection }))
+        Self(Arc::new(Inner { signed: Arc::new(signed), clock, protection }))
     }
 
-    /// Asks until it is answered for good. `Ok` is a success, a 404 of an object, or a 412.
+    /// The same for objects that are to be kept besides.
+    pub(super) fn locking(&self, lock: Lock) -> Self {
+        let (signed, clock) = (Arc::clone(&self.0.signed), Arc::clone(&self.0.clock));
+        Self(Arc::new(Inner { signed, clock, protection: self.protection().clone().and(lock) }))
+    }
+
+    pub(super) fn protection(&self) -> &Protection {
+        &self.0.protection
+    }
+
+    /// Asks until it is answered for good. `Ok` is a success, a 404 of an object, a 412, or that
+    /// nothing keeps a version.
     ///
     /// A call whose answer was lost is made again: all are safe to repeat, a creation because it
     /// never replaces. Where it then finds the name taken, nobody knows by whom, and `Unavailable`
@@ -112,28 +127,21 @@ impl Transport {
         if does == Does::Complete {
             headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
-        if !matches!(does, Does::Put | Does::Begin) {
-            return;
-        }
         if does == Does::Put {
             // Without naming the checksum that it carries, no object may be locked.
             headers.insert(CHECKSUM, HeaderValue::from_static("SHA256"));
         }
-        if let Some(retention) = self.0.protection.retention {
-            let days = Duration::from_hours(24) * retention.days;
-            // A time beyond all calendars is the last one that they know.
-            let until = self
-                .0
-                .clock
-                .now()
-                .saturating_add(days)
-                .unwrap_or(gwbackup_core::clock::Timestamp::MAX);
-            headers.insert(MODE, HeaderValue::from_static(retention.mode.as_str()));
+        if !matches!(does, Does::Put | Does::Begin) {
+            return;
+        }
+        let protection = self.protection();
+        if let Some(until) = protection.until(self.0.clock.now()) {
+            headers.insert(MODE, HeaderValue::from_static(protection.mode().as_str()));
             if let Ok(until) = HeaderValue::from_str(&rfc3339(until)) {
                 headers.insert(UNTIL, until);
             }
         }
-        if self.0.protection.hold {
+        if protection.hold {
             headers.insert(HOLD, HeaderValue::from_static("ON"));
         }
     }
@@ -141,11 +149,11 @@ impl Transport {
     /// Itself, unless the store has not encrypted as it was told to; what was written is then taken
     /// away again.
     async fn encrypted(&self, does: Does, ask: &Ask, told: Told) -> Result<Told> {
-        let Some(key) = self.0.protection.kms.as_deref() else { return Ok(told) };
+        let Some(key) = self.protection().kms.as_deref() else { return Ok(told) };
         if !matches!(does, Does::Put | Does::Begin) || !told.status.is_success() {
             return Ok(told);
         }
-        let text = |name: &str| told.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
+        let text = |name: &str| told.header(name).unwrap_or_default();
         // The store names the key's ARN; an alias it resolves without a word.
         let named = text(SSE_KEY);
         let own = named == key || named.ends_with(&format!("/{key}")) || key.contains("alias/");
@@ -154,7 +162,7 @@ impl Transport {
         }
         let mut url = ask.url.clone();
         url.set_query(None);
-        if let Some(version) = told.headers.get("x-amz-version-id").and_then(|v| v.to_str().ok()) {
+        if let Some(version) = told.header("x-amz-version-id") {
             url.query_pairs_mut().append_pair("versionId", version);
         }
         if does == Does::Put {
@@ -173,7 +181,10 @@ fn judged(told: Told, ask: &Ask) -> Result<Told> {
     let status = told.status.as_u16();
     let refused = told.body.starts_with(b"<?xml") || told.body.starts_with(b"<Error");
     let code = if refused { told.code() } else { String::new() };
+    let of_lock = Does::of(&ask.method, &ask.url) == Does::Lock && ask.method == Method::GET;
     match (status, code.as_str()) {
+        // Nothing keeps it, or the bucket can keep nothing.
+        (404, "NoSuchObjectLockConfiguration") | (400, "InvalidRequest") if of_lock => Ok(told),
         // The completion of an upload may fail after it was answered.
         (200..=299, "")
         | (404, "" | "NoSuchKey" | "NoSuchVersion" | "NoSuchUpload")

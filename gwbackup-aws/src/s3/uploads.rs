@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use gwbackup_core::clock::Timestamp;
-use gwbackup_core::{Context, Error, Result};
-use reqwest::Method;
-use reqwest::header::HeaderMap;
+use gwbackup_core::{Context, Result};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::transport::Transport;
+use super::bucket::{Bucket, parse};
 
 /// How long a writer may be silent and still be alive.
 const SILENCE: Duration = Duration::from_hours(24);
@@ -52,27 +48,17 @@ struct Part {
     last_modified: Timestamp,
 }
 
-/// Ends the uploads below `prefix` to which nothing was added for a day. Answers how many.
-pub(super) async fn sweep(
-    transport: &Transport,
-    cx: &Context,
-    bucket: &Url,
-    prefix: &str,
-) -> Result<u64> {
-    cx.check()?;
+/// Ends the uploads below the prefix to which nothing was added for a day. Answers how many.
+pub(super) async fn sweep(bucket: &Bucket, cx: &Context) -> Result<u64> {
+    let folder = bucket.key("");
     let work = async {
-        let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let mut ended = 0;
-        let mut after: Vec<(&str, String)> = Vec::new();
+        let mut after = Vec::new();
         loop {
-            let mut url = bucket.clone();
-            url.query_pairs_mut().append_pair("uploads", "").append_pair("prefix", &folder);
-            url.query_pairs_mut().extend_pairs(&after);
-            let page: Uploads = read(transport, url).await?;
+            let page: Uploads = bucket.list("uploads", &folder, &after).await?;
             for upload in &page.upload {
-                if silent(transport, cx, bucket, upload).await? {
-                    let url = at(bucket, upload);
-                    let told = ask(transport, Method::DELETE, url).await?;
+                if silent(bucket, cx, upload).await? {
+                    let told = bucket.delete(at(bucket, upload)).await?;
                     ended += u64::from(told.is_some());
                 }
             }
@@ -85,18 +71,10 @@ pub(super) async fn sweep(
             }
         }
     };
-    tokio::select! {
-        done = work => done,
-        () = cx.cancellation().cancelled() => cx.check().map(|()| 0),
-    }
+    cx.unless_cancelled(work).await
 }
 
-async fn silent(
-    transport: &Transport,
-    cx: &Context,
-    bucket: &Url,
-    upload: &Upload,
-) -> Result<bool> {
+async fn silent(bucket: &Bucket, cx: &Context, upload: &Upload) -> Result<bool> {
     let old = |at: Timestamp| cx.now().duration_since(at).unsigned_abs() > SILENCE && at < cx.now();
     if !old(upload.initiated) {
         return Ok(false);
@@ -107,8 +85,9 @@ async fn silent(
         if let Some(marker) = &marker {
             url.query_pairs_mut().append_pair("part-number-marker", marker);
         }
-        let Some(body) = ask(transport, Method::GET, url).await? else { return Ok(false) };
-        let parts: Parts = parse(&body)?;
+        // It may have ended meanwhile.
+        let Some(told) = bucket.get(url).await? else { return Ok(false) };
+        let parts: Parts = parse(&told.body)?;
         if !parts.part.iter().all(|part| old(part.last_modified)) {
             return Ok(false);
         }
@@ -119,27 +98,6 @@ async fn silent(
     }
 }
 
-fn at(bucket: &Url, upload: &Upload) -> Url {
-    let mut url = bucket.clone();
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(upload.key.split('/'));
-    }
-    url.query_pairs_mut().append_pair("uploadId", &upload.id);
-    url
-}
-
-/// The body of a success; `None` where the upload has ended meanwhile.
-async fn ask(transport: &Transport, method: Method, url: Url) -> Result<Option<Bytes>> {
-    let told = transport.ask(method, url, HeaderMap::new(), Bytes::new()).await?;
-    Ok(told.status.is_success().then_some(told.body))
-}
-
-async fn read<T: DeserializeOwned>(transport: &Transport, url: Url) -> Result<T> {
-    let body = ask(transport, Method::GET, url).await?;
-    parse(&body.unwrap_or_default())
-}
-
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T> {
-    quick_xml::de::from_reader(body.as_ref())
-        .map_err(|e| Error::invalid("the store's list cannot be read").with_source(e))
+fn at(bucket: &Bucket, upload: &Upload) -> Url {
+    bucket.object(&upload.key, &[("uploadId", &upload.id)])
 }

@@ -133,12 +133,24 @@ fn performed(
     body: &Bytes,
 ) -> Result<Value, (u16, &'static str)> {
     let (operation, ask) = asked(&shared.gate, head, body, "kms", "TrentService")?;
-    let context = ask["EncryptionContext"].clone();
-    shared.calls.push((operation.clone(), context.clone()));
+    let operation = operation.as_str();
+    let anew = operation == "ReEncrypt";
+    let member =
+        |name: &str| ask[if anew { format!("Source{name}") } else { name.to_owned() }].clone();
+    let (context, named) = (member("EncryptionContext"), member("KeyId"));
+    shared.calls.push((operation.to_owned(), context.clone()));
     if !shared.refusals.is_empty() {
         return Err(shared.refusals.remove(0));
     }
-    let name = ask["KeyId"].as_str().unwrap_or_default();
+    // Rotation is under one key here; the contract knows two.
+    if anew
+        && ["KeyId", "EncryptionContext"]
+            .iter()
+            .any(|name| ask[format!("Destination{name}")] != ask[format!("Source{name}")])
+    {
+        return Err((400, "ValidationException"));
+    }
+    let name = named.as_str().unwrap_or_default();
     let name = shared.aliases.get(name).map_or(name, String::as_str);
     let found = shared
         .keys
@@ -146,12 +158,15 @@ fn performed(
         .find(|(arn, _)| *arn == name || arn.rsplit('/').next().is_some_and(|id| id == name));
     let (arn, state) = found.ok_or((400, "NotFoundException"))?;
     let (arn, state) = (arn.clone(), *state);
-    let mut need = Need::new(format!("kms:{operation}"), &arn);
-    for (name, value) in context.as_object().into_iter().flatten() {
-        let key = format!("kms:EncryptionContext:{name}");
-        need = need.when(key, value.as_str().unwrap_or_default());
-    }
-    if shared.gate.lacks(vec![need]).is_some() {
+    let need = |action: &str| {
+        let need = Need::new(format!("kms:{action}"), &arn);
+        context.as_object().into_iter().flatten().fold(need, |need, (name, value)| {
+            let key = format!("kms:EncryptionContext:{name}");
+            need.when(key, value.as_str().unwrap_or_default())
+        })
+    };
+    let needs = if anew { vec!["ReEncryptFrom", "ReEncryptTo"] } else { vec![operation] };
+    if shared.gate.lacks(needs.into_iter().map(need).collect()).is_some() {
         return Err((400, "AccessDeniedException"));
     }
     if operation == "DescribeKey" {
@@ -167,26 +182,29 @@ fn performed(
         let bytes = BASE64.decode(text).map_err(|_| (400, "SerializationException"))?;
         if bytes.is_empty() { Err((400, "ValidationException")) } else { Ok(bytes) }
     };
-    match operation.as_str() {
-        "Encrypt" => {
-            let plain = bytes("Plaintext")?;
-            // Says nothing of the key, and is new each time.
-            let number = shared.sealed.len().to_string();
-            let sealed = Sha256::digest(number).repeat(4);
-            shared.sealed.insert(sealed.clone(), (arn.clone(), context, plain));
-            Ok(json!({ "CiphertextBlob": BASE64.encode(sealed), "KeyId": arn }))
+    let open = |shared: &Shared| {
+        let sealed = shared.sealed.get(&bytes("CiphertextBlob")?);
+        let (by, of, plain) = sealed.ok_or((400, "InvalidCiphertextException"))?;
+        if *by != arn {
+            return Err((400, "IncorrectKeyException"));
         }
+        if *of != context {
+            return Err((400, "InvalidCiphertextException"));
+        }
+        Ok(plain.clone())
+    };
+    let plain = match operation {
+        "Encrypt" => bytes("Plaintext")?,
+        "ReEncrypt" => open(shared)?,
         "Decrypt" => {
-            let sealed = shared.sealed.get(&bytes("CiphertextBlob")?);
-            let (by, of, plain) = sealed.ok_or((400, "InvalidCiphertextException"))?;
-            if *by != arn {
-                return Err((400, "IncorrectKeyException"));
-            }
-            if *of != context {
-                return Err((400, "InvalidCiphertextException"));
-            }
-            Ok(json!({ "Plaintext": BASE64.encode(plain), "KeyId": arn }))
+            let plain = open(shared)?;
+            return Ok(json!({ "Plaintext": BASE64.encode(plain), "KeyId": arn }));
         }
-        _ => Err((400, "UnknownOperationException")),
-    }
+        _ => return Err((400, "UnknownOperationException")),
+    };
+    // Says nothing of the key, and is new each time.
+    let number = shared.sealed.len().to_string();
+    let sealed = Sha256::digest(number).repeat(4);
+    shared.sealed.insert(sealed.clone(), (arn.clone(), context, plain));
+    Ok(json!({ "CiphertextBlob": BASE64.encode(sealed), "KeyId": arn, "SourceKeyId": arn }))
 }

@@ -6,6 +6,7 @@
 //! headers among the signed ones); whether the signature is right it cannot know.
 
 mod bucket;
+mod locks;
 mod request;
 mod rights;
 mod uploads;

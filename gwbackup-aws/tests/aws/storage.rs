@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use gwbackup_aws::testing::{KmsDouble, Need, S3Double, S3Fault};
 use gwbackup_aws::{Config, KmsKey, LockMode, Policy, Retention, S3Config, S3Sink};
-use gwbackup_core::crypt::KeyProvider as _;
+use gwbackup_core::clock::Clock as _;
+use gwbackup_core::crypt::{DataKey, KeyContext, KeyProvider as _, KeyPurpose};
 use gwbackup_core::error::ErrorKind;
-use gwbackup_core::sink::{Body, ObjectName, Sink as _};
+use gwbackup_core::sink::{Body, ObjectName, Sink as _, Version, erase};
 use gwbackup_core::testing::{ManualClock, MemoryGateway};
 use gwbackup_core::{Context, Copy, Repository};
 use url::Url;
@@ -127,6 +129,49 @@ async fn only_a_deleter_deletes() {
 }
 
 #[tokio::test]
+async fn an_eraser_erases_and_a_keeper_keeps() {
+    let places = Places::new().await;
+    let (cx, config) = (&places.cx, places.config());
+    let sink = S3Sink::new(config.clone()).unwrap();
+    let name = ObjectName::new("log/1").unwrap();
+    sink.put(cx, &name, &Body::from(b"x".to_vec())).await.unwrap();
+    let versions = async || -> Vec<Version> {
+        sink.versioned().unwrap().versions(cx, "log/1").try_collect().await.unwrap()
+    };
+    let version = versions().await.remove(0);
+
+    let policy = Policy::sink_keeper(&config);
+    places.s3.guard(allow(std::slice::from_ref(&policy)));
+    let before = places.s3.needs().len();
+    let own = sink.versioned().unwrap();
+    let until = places.clock.now() + Duration::from_hours(24 * 60);
+    assert_eq!(own.extend(cx, &version, until).await.unwrap().until, Some(until));
+    own.hold(cx, &version, false).await.unwrap();
+    assert_eq!(versions().await, std::slice::from_ref(&version));
+    assert_exact(&policy, &places.s3.needs()[before..]);
+    let denied = own.delete_version(cx, &version).await.unwrap_err();
+    assert_eq!(denied.kind(), ErrorKind::Refused, "the lock is why, before any right");
+
+    let policy = Policy::sink_eraser(&config);
+    places.s3.guard(allow(std::slice::from_ref(&policy)));
+    let before = places.s3.needs().len();
+    let erased = erase(cx, &sink, &name).await.unwrap();
+    assert_eq!((erased.deleted.len(), erased.kept.len()), (0, 1));
+    places.clock.advance(Duration::from_hours(24 * 61));
+    let erased = erase(cx, &sink, &name).await.unwrap();
+    assert_eq!((erased.deleted.len(), erased.kept.len()), (1, 0));
+    assert_exact(&policy, &places.s3.needs()[before..]);
+
+    // A writer can do none of it.
+    sink.put(cx, &name, &Body::from(b"x".to_vec())).await.unwrap_err();
+    let writer = Policy::sink_writer(&config).unwrap();
+    places.s3.guard(allow(std::slice::from_ref(&writer)));
+    sink.put(cx, &name, &Body::from(b"x".to_vec())).await.unwrap();
+    let denied = erase(cx, &sink, &name).await.unwrap_err();
+    assert_eq!(denied.kind(), ErrorKind::Denied);
+}
+
+#[tokio::test]
 async fn a_key_is_used_as_its_policies_allow() {
     let places = Places::new().await;
     places.create().await;
@@ -148,6 +193,24 @@ async fn a_key_is_used_as_its_policies_allow() {
         let error = open.open(&places.cx).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::KeyUnavailable, "{error:?}");
     }
+    // Who may make wraps anew reads none.
+    let digits = |at: usize| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap();
+    let of = KeyContext {
+        repository: std::array::from_fn(digits),
+        purpose: KeyPurpose::Archive,
+        object: [1; 16],
+    };
+    let (key, rotator) = (places.key(), Policy::key_rotator(&places.arn, Some(&id)));
+    places.kms.guard(allow(&[writer(&places.arn, Some(&id))]));
+    let recipient = key.recipient(&places.cx).await.unwrap();
+    let body = key.wrap(&places.cx, &DataKey::new([7; 32]), &of).await.unwrap();
+    places.kms.guard(allow(std::slice::from_ref(&rotator)));
+    let before = places.kms.needs().len();
+    key.rewrap(&places.cx, &recipient, &body, &of).await.unwrap();
+    assert_exact(&rotator, &places.kms.needs()[before..]);
+    let error = key.unwrap(&places.cx, &recipient, &body, &of).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::KeyUnavailable);
+
     assert!(places.key().recipient(&places.cx).await.is_ok(), "an ARN needs no question");
     let finder = Policy::key_finder(&places.arn);
     places.kms.guard(allow(std::slice::from_ref(&finder)));

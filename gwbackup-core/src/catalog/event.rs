@@ -58,6 +58,8 @@ impl EventKind {
     pub const DELETE_CANCEL: Self = Self::known("delete.cancel");
     /// It was deleted.
     pub const DELETE_DONE: Self = Self::known("delete.done");
+    /// Keys were wrapped anew.
+    pub const KEY_ROTATE: Self = Self::known("key.rotate");
     /// A key was destroyed.
     pub const KEY_DESTROY: Self = Self::known("key.destroy");
     /// The trust document changed.

@@ -195,6 +195,15 @@ pub enum RecipientKind {
 }
 
 impl RecipientKind {
+    /// As the trust document writes it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Secret { .. } => "secret",
+            Self::Age { .. } => "age",
+            Self::AwsKms { .. } => "awskms",
+        }
+    }
+
     /// How the addresses of those begin who alone can open what is wrapped for it; `None` where
     /// providers of several kinds can.
     pub(crate) fn scheme(&self) -> Option<&'static str> {

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 /// A checked object name: at most 8 parts joined by `/`, each `[a-z0-9][a-z0-9._-]*`, at most 120
 /// bytes, not ending in a dot, and not the name of a Windows device. Safe as a path on every system
 /// and as a key in every store.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct ObjectName(String);
 
 impl ObjectName {

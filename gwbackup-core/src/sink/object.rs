@@ -129,17 +129,6 @@ impl ObjectSink {
     }
 }
 
-/// Ends `call` with the context.
-async fn unless_cancelled<T>(cx: &Context, call: impl Future<Output = Result<T>>) -> Result<T> {
-    cx.check()?;
-    tokio::select! {
-        done = call => done,
-        () = cx.cancellation().cancelled() => {
-            Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"))
-        }
-    }
-}
-
 async fn read(body: &Body, range: Range<u64>) -> Result<Bytes> {
     match body {
         Body::Bytes(_) => body.read(range),
@@ -202,7 +191,7 @@ impl Sink for ObjectSink {
                 _ => self.put_whole(&path, body).await,
             }
         };
-        unless_cancelled(cx, put).await.map_err(|e| e.or_on(name))
+        cx.unless_cancelled(put).await.map_err(|e| e.or_on(name))
     }
 
     async fn get(
@@ -218,13 +207,13 @@ impl Sink for ObjectSink {
                 None => async { self.store.get(&path).await?.bytes().await }.await.map_err(fault),
             }
         };
-        unless_cancelled(cx, get).await.map_err(|e| e.or_on(name))
+        cx.unless_cancelled(get).await.map_err(|e| e.or_on(name))
     }
 
     async fn head(&self, cx: &Context, name: &ObjectName) -> Result<ObjectMeta> {
         let path = self.path(name.as_str());
         let head = async { self.store.head(&path).await.map_err(fault) };
-        let found = unless_cancelled(cx, head).await.map_err(|e| e.or_on(name))?;
+        let found = cx.unless_cancelled(head).await.map_err(|e| e.or_on(name))?;
         meta(name.clone(), &found)
     }
 
@@ -260,7 +249,7 @@ impl Sink for ObjectSink {
             self.store.head(&path).await.map_err(fault)?;
             self.store.delete(&path).await.map_err(fault)
         };
-        unless_cancelled(cx, delete).await.map_err(|e| e.or_on(name))
+        cx.unless_cancelled(delete).await.map_err(|e| e.or_on(name))
     }
 }
 

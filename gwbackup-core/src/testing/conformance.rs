@@ -12,6 +12,7 @@ mod keys;
 mod sink;
 mod source;
 mod target;
+mod versions;
 
 pub use catalog::catalog;
 pub use cipher::cipher;
@@ -20,3 +21,4 @@ pub use keys::key_provider;
 pub use sink::sink;
 pub use source::{SourceFixture, Touch, source};
 pub use target::{Edit, TargetFixture, target, target_in};
+pub use versions::versioned_sink;

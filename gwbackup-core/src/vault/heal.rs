@@ -28,10 +28,10 @@ pub(crate) enum Mend {
 }
 
 /// A signed file that belongs on every copy.
-struct Part {
-    name: ObjectName,
-    kind: FileKind,
-    stored: Bytes,
+pub(super) struct Part {
+    pub(super) name: ObjectName,
+    pub(super) kind: FileKind,
+    pub(super) stored: Bytes,
 }
 
 impl Vault {
@@ -103,7 +103,7 @@ impl Vault {
         // The manifest comes last: where it stands, the rest does.
         let (name, stored) = (ObjectName::new(&found.name)?, found.stored.clone());
         parts.push(Part { name, kind: FileKind::Manifest, stored });
-        written.extend(self.bring(cx, place, parts, mend).await?);
+        written.extend(self.bring(cx, place, &parts, mend).await?);
         self.wraps_on(cx, place.sink(), &found).await?;
         if !written.is_empty() || lacks(point, place) {
             let copy = CopyResult { copy: place.id.to_string(), ok: true, detail: None };
@@ -130,7 +130,7 @@ impl Vault {
         for (name, file) in self.trust.files()? {
             parts.push(Part { name, kind: FileKind::Repository, stored: file.stored().clone() });
         }
-        self.bring(cx, place, parts, mend).await
+        self.bring(cx, place, &parts, mend).await
     }
 
     /// What one copy shows and others do not may be the truth that somebody hid.
@@ -185,23 +185,23 @@ impl Vault {
     }
 
     /// Writes what the copy does not have as it should be; says what that was.
-    async fn bring(
+    pub(super) async fn bring(
         &self,
         cx: &Context,
         place: &Place,
-        parts: Vec<Part>,
+        parts: &[Part],
         mend: Mend,
     ) -> Result<Vec<ObjectName>> {
         let mut written = Vec::new();
         for Part { name, kind, stored } in parts {
-            match store::read(cx, place.sink(), &name, kind).await {
-                Ok(Some(there)) if there == stored => continue,
-                Ok(Some(there)) => self.not_newer(kind, there).map_err(|e| e.on(&name))?,
+            match store::read(cx, place.sink(), name, *kind).await {
+                Ok(Some(there)) if there == *stored => continue,
+                Ok(Some(there)) => self.not_newer(*kind, there).map_err(|e| e.on(name))?,
                 Err(e) if e.kind() != ErrorKind::Corrupt => return Err(e),
                 Ok(None) | Err(_) => {}
             }
-            write(cx, place.sink(), &name, &Body::Bytes(stored), mend).await?;
-            written.push(name);
+            write(cx, place.sink(), name, &Body::Bytes(stored.clone()), mend).await?;
+            written.push(name.clone());
         }
         Ok(written)
     }

@@ -111,7 +111,7 @@ pub(crate) async fn wrap(
 }
 
 /// The provider that holds a recipient's key.
-async fn provider_of<'a>(
+pub(super) async fn provider_of<'a>(
     cx: &Context,
     providers: &'a [Arc<dyn KeyProvider>],
     recipient: &Recipient,
@@ -232,7 +232,7 @@ async fn left_out(
 pub(super) struct FoundWrap {
     pub(super) name: ObjectName,
     pub(super) stored: bytes::Bytes,
-    wrap: Wrap,
+    pub(super) wrap: Wrap,
 }
 
 /// Valid wraps of a key, by generation; the sinks may each lack some.

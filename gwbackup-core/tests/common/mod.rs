@@ -29,18 +29,7 @@ pub struct Bench {
 impl Bench {
     /// A new repository on `copies` copies.
     pub async fn new(copies: usize) -> Self {
-        let start: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-        let clock = ManualClock::auto(start);
-        let cx = Context::new().with_clock(Arc::new(clock.clone())).with_actor("test");
-        let directory = tempfile::tempdir().unwrap();
-        let key = Arc::new(KeyFile::generate(directory.path().join("key"), None).unwrap());
-        let bench = Self {
-            cx,
-            clock,
-            sinks: (0..copies).map(|_| MemorySink::new()).collect(),
-            key,
-            directory,
-        };
+        let bench = Self::empty(copies);
         let mut new = Repository::create()
             .key(Arc::clone(&bench.key) as _)
             .state(bench.directory.path().join("state"));
@@ -49,6 +38,16 @@ impl Bench {
         }
         new.run(&bench.cx).await.unwrap();
         bench
+    }
+
+    /// The same before the repository is made.
+    pub fn empty(copies: usize) -> Self {
+        let start: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        let clock = ManualClock::auto(start);
+        let cx = Context::new().with_clock(Arc::new(clock.clone())).with_actor("test");
+        let directory = tempfile::tempdir().unwrap();
+        let key = Arc::new(KeyFile::generate(directory.path().join("key"), None).unwrap());
+        Self { cx, clock, sinks: (0..copies).map(|_| MemorySink::new()).collect(), key, directory }
     }
 
     /// Opens it.

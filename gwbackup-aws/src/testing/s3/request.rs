@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use url::form_urlencoded;
 
 use super::bucket::Bucket;
-use super::{S3Double, S3Fault, Shared, lock, uploads};
+use super::{S3Double, S3Fault, Shared, lock, locks, uploads};
 use crate::testing::http::Answer;
 use crate::testing::sessions::Refused;
 
@@ -148,7 +148,11 @@ pub(super) fn escaped(text: &str) -> String {
 /// Answers a request, and logs it.
 pub(super) fn answer(shared: &Shared, head: &Parts, body: &Bytes) -> Answer {
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    lock(&shared.calls).push(format!("{} {path}", head.method));
+    let number = {
+        let mut calls = lock(&shared.calls);
+        calls.push(format!("{} {path}", head.method));
+        calls.len()
+    };
     let fault = lock(&shared.rule).as_mut().and_then(|rule| rule(head.method.as_str(), path));
     let refused = shared.gate.refuses(head);
     let reply = match fault {
@@ -157,6 +161,7 @@ pub(super) fn answer(shared: &Shared, head: &Parts, body: &Bytes) -> Answer {
         Some(S3Fault::Error(status, code)) => Reply::error(status, code),
         _ => performed(shared, head, body).unwrap_or_else(|refusal| refusal),
     };
+    let reply = reply.with("x-amz-request-id", format!("REQUEST{number:08}"));
     (fault != Some(S3Fault::LoseAnswer)).then(|| response(head, reply))
 }
 
@@ -179,6 +184,10 @@ fn performed(shared: &Shared, head: &Parts, body: &Bytes) -> Result<Reply, Reply
         ("GET", true) if has("versions") => Ok(versions(bucket, &ask)),
         ("GET", true) if ask.query("list-type") == Some("2") => Ok(list(bucket, &ask)),
         ("GET", false) if has("uploadId") => uploads::parts(bucket, &ask),
+        ("GET", false) if has("retention") => locks::retention(bucket, &ask),
+        ("PUT", false) if has("retention") => locks::retain(bucket, &ask),
+        ("GET", false) if has("legal-hold") => locks::hold(bucket, &ask),
+        ("PUT", false) if has("legal-hold") => locks::put_hold(bucket, &ask),
         ("GET" | "HEAD", false) => get(bucket, &ask),
         ("PUT", false) if has("uploadId") => uploads::part(bucket, &ask),
         ("PUT", false) => put(bucket, &ask),

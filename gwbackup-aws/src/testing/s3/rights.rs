@@ -29,6 +29,11 @@ pub(super) fn needs(bucket: &Bucket, ask: &Ask<'_>) -> Vec<Need> {
         ("GET", true) if has("versions") => found.push(listing("ListBucketVersions")),
         ("GET", true) => found.push(listing("ListBucket")),
         ("GET", false) if has("uploadId") => found.push(on("ListMultipartUploadParts")),
+        (method @ ("GET" | "PUT"), false) if has("retention") || has("legal-hold") => {
+            let what = if has("retention") { "Retention" } else { "LegalHold" };
+            let verb = if method == "GET" { "Get" } else { "Put" };
+            found.push(on(&format!("{verb}Object{what}")));
+        }
         ("GET" | "HEAD", false) => {
             found.push(on(if has("versionId") { "GetObjectVersion" } else { "GetObject" }));
             match bucket.current(&ask.key) {

@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::crypt::{DataKey, KeyContext, KeyProvider, KeyPurpose, WrapBody};
 use crate::error::ErrorKind;
 
-/// Checks that wraps open again, that no two are alike, that nothing of the key shows, that a
+/// Checks that wraps open again, made anew as well, that no two are alike, that nothing of the key shows, that a
 /// provider describes its key the same way each time, and that another provider's key does not open
 /// them. `make` gives a provider with a key of its own at each call.
 ///
@@ -50,11 +50,20 @@ pub async fn key_provider(make: &mut (dyn FnMut() -> Box<dyn KeyProvider> + Send
             assert_eq!(opened.expose(), key.expose(), "unwrapping must give back the key");
         }
 
+        let anew = own.rewrap(&cx, &recipient, &first, &context).await;
+        let anew = anew.expect("a wrap must be made anew");
+        assert_ne!(anew, first, "every wrap must give other bytes");
+        let opened = own.unwrap(&cx, &recipient, &anew, &context).await;
+        let opened = opened.expect("a wrap that was made anew must open");
+        assert_eq!(opened.expose(), key.expose(), "a wrap made anew must hold the same key");
+
         for (provider, named, what) in [
             (&other, &recipient, "a provider must not open another's wrap"),
             (&own, &stranger, "a provider must not open for a recipient that it is not"),
         ] {
             let kind = provider.unwrap(&cx, named, &first, &context).await.map_err(|e| e.kind());
+            assert_eq!(kind.err(), Some(ErrorKind::KeyUnavailable), "{what}");
+            let kind = provider.rewrap(&cx, named, &first, &context).await.map_err(|e| e.kind());
             assert_eq!(kind.err(), Some(ErrorKind::KeyUnavailable), "{what}");
         }
 
@@ -64,6 +73,8 @@ pub async fn key_provider(make: &mut (dyn FnMut() -> Box<dyn KeyProvider> + Send
             let body = rebuilt(&first, body);
             let opened = own.unwrap(&cx, &recipient, &body, &context).await;
             assert!(opened.is_err(), "a changed wrap must not open");
+            let anew = own.rewrap(&cx, &recipient, &body, &context).await;
+            assert!(anew.is_err(), "a changed wrap must not be made anew");
         }
     }
 }
