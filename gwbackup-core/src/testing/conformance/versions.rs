@@ -262,39 +262,4 @@ async fn cancelled(place: &Place) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sink::{DirectorySink, MemorySink};
-
-    fn clock() -> ManualClock {
-        ManualClock::new("2026-11-22T12:00:00Z".parse().unwrap())
-    }
-
-    #[tokio::test]
-    async fn memory_keeps_its_versions() {
-        versioned_sink(|| async {
-            (Arc::new(MemorySink::new().with_versions()) as Arc<dyn Sink>, clock())
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn where_one_version_is_kept_an_object_is_erased_once() {
-        let scratch = tempfile::tempdir().unwrap();
-        let directory = DirectorySink::open(scratch.path().join("copy")).await.unwrap();
-        let sinks: [Arc<dyn Sink>; 2] = [Arc::new(MemorySink::new()), Arc::new(directory)];
-        for sink in sinks {
-            assert!(sink.versioned().is_none());
-            let place = Place::new((sink, clock()));
-            place.put("log/1", b"x").await;
-            let gone = erase(&place.cx, &*place.sink, &name("log/1")).await.unwrap();
-            let [receipt] = &gone.deleted[..] else { panic!("one receipt: {gone:?}") };
-            let told = (&receipt.name, &receipt.version, receipt.at);
-            assert_eq!(told, (&name("log/1"), &None, place.clock.now()));
-            let head = place.sink.head(&place.cx, &name("log/1")).await;
-            assert_eq!(head.unwrap_err().kind(), ErrorKind::NotFound);
-            let again = erase(&place.cx, &*place.sink, &name("log/1")).await.unwrap();
-            assert!(again.deleted.is_empty() && again.kept.is_empty());
-        }
-    }
-}
+mod tests;
