@@ -3,6 +3,7 @@
 mod builder;
 mod drill;
 mod history;
+mod links;
 mod operations;
 mod query;
 mod runbook;
@@ -23,7 +24,8 @@ use crate::vault::Vault;
 pub use crate::vault::{Copy, Created, Place, RewrapReport, Standing};
 pub use builder::{Builder, Existing, New, NewRepositoryBuilder, RepositoryBuilder};
 pub use drill::{DrillBuilder, DrillStanding};
-pub use history::{Became, HistoryBuilder, LinkedResource, ResourceHistory, Seen, Unread, Version};
+pub use history::{Became, HistoryBuilder, ResourceHistory, Seen, Unread, Version};
+pub use links::LinkedResource;
 pub use operations::{
     BackupBuilder, PreparedRestore, RestoreBuilder, RestoreOutcome, VerifyBuilder,
 };

@@ -1,29 +1,25 @@
-//! What became of one resource, over all backups; and what another service's history says of it.
+//! What became of one resource, over all backups.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::Repository;
-use super::query::{BackupInfo, Shown, masked};
-use crate::archive::{Details, View};
+use super::links::{Look, ask};
+use super::query::Shown;
+use crate::archive::Details;
 use crate::catalog::RecoveryPoint;
 use crate::clock::{Timestamp, millis};
 use crate::context::Context;
 use crate::drift::changes;
 use crate::error::{Error, ErrorKind, Result};
-use crate::history::{Asked, HistoryLink, Linked, Missing};
-use crate::model::{Handles, Key, Resource, Rules, Snapshot as _};
-use crate::plan::{FieldChange, Selector};
-use crate::source::BoxStream;
-use crate::task::{blocking, streaming};
+use crate::history::{Asked, HistoryLink, Linked};
+use crate::model::{Key, Rules, Snapshot as _};
+use crate::plan::FieldChange;
+use crate::task::blocking;
 use crate::vault::Found;
-
-/// Resources that a link is asked about at once.
-const BATCH: usize = 64;
 
 /// A backup, as a version names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -103,17 +99,6 @@ pub struct ResourceHistory {
     pub unread: Vec<Unread>,
 }
 
-/// A resource of a backup, with what the link has for it.
-#[derive(Debug, Clone, Serialize)]
-#[non_exhaustive]
-pub struct LinkedResource {
-    /// Its key.
-    #[serde(flatten)]
-    pub key: Key,
-    /// What was valid when the backup's capture ended.
-    pub history: Linked,
-}
-
 /// A look at one resource over all backups.
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens before `run`"]
@@ -128,47 +113,6 @@ impl Repository {
     /// Describes a look at one resource over all backups.
     pub fn history(&self, key: Key) -> HistoryBuilder {
         HistoryBuilder { repository: self.clone(), key, gateway: None, link: None }
-    }
-
-    /// What `link` has for the resources of a backup that fit one of the selectors (all, if there are
-    /// none), sorted by key; those of kinds that it does not record are passed by. A link that fails
-    /// is an answer, no error. Writes nothing.
-    pub async fn linked(
-        &self,
-        cx: &Context,
-        backup: &BackupInfo,
-        selectors: &[Selector],
-        link: Arc<dyn HistoryLink>,
-    ) -> Result<BoxStream<Result<LinkedResource>>> {
-        let view = self.vault.view(cx, &backup.point).await?;
-        let rules = Rules::new(Arc::new(view.description().schema.clone()));
-        let (selectors, at) = (selectors.to_vec(), backup.manifest().ended_at);
-        let asked = {
-            let link = Arc::clone(&link);
-            streaming(cx, 2, move |outlet| {
-                for resource in view.scan()? {
-                    let resource = resource?;
-                    let chosen = link.records(&resource.key.kind)
-                        && (selectors.is_empty()
-                            || selectors.iter().any(|s| s.matches(&rules, &resource)));
-                    if chosen {
-                        outlet.put(vec![Look::at(&view, resource)?.asked(at)?])?;
-                    }
-                }
-                Ok(())
-            })
-        };
-        let cx = cx.clone();
-        let answered = asked.try_chunks(BATCH).map_err(|e| e.1).and_then(move |asked| {
-            let (cx, link) = (cx.clone(), Arc::clone(&link));
-            async move {
-                let keys: Vec<Key> = asked.iter().map(|one| one.resource.key.clone()).collect();
-                let found = ask(&cx, link.as_ref(), &asked).await?;
-                let pairs = keys.into_iter().zip(found);
-                Ok(stream::iter(pairs.map(|(key, history)| Ok(LinkedResource { key, history }))))
-            }
-        });
-        Ok(answered.try_flatten().boxed())
     }
 }
 
@@ -368,51 +312,5 @@ impl Chain {
         };
         self.versions.push((version, look));
         Ok(())
-    }
-}
-
-/// A resource where it lies in a backup.
-struct Look {
-    resource: Resource,
-    parent: Option<Resource>,
-    gateway: Handles,
-}
-
-impl Look {
-    /// Blocking.
-    fn at(view: &View, resource: Resource) -> Result<Self> {
-        let parent = resource.parent.as_ref().map(|key| view.get(key)).transpose()?.flatten();
-        let gateway = view.description().details.handles.clone();
-        Ok(Self { resource, parent, gateway })
-    }
-
-    /// What a link is told of it.
-    fn asked(&self, at: Timestamp) -> Result<Asked> {
-        let bare = |resource: &Resource| {
-            let document = masked(resource, false)?;
-            Ok::<_, Error>(Resource { document, attachments: Vec::new(), ..resource.clone() })
-        };
-        Ok(Asked {
-            resource: bare(&self.resource)?,
-            parent: self.parent.as_ref().map(bare).transpose()?,
-            gateway: self.gateway.clone(),
-            at,
-        })
-    }
-}
-
-/// One answer for each question, whatever becomes of the link; `Cancelled` alone is an error.
-async fn ask(cx: &Context, link: &dyn HistoryLink, asked: &[Asked]) -> Result<Vec<Linked>> {
-    let Some(first) = asked.first() else { return Ok(Vec::new()) };
-    if !link.records(&first.resource.key.kind) {
-        let detail = format!("{link} records nothing of the kind {}", first.resource.key.kind);
-        return Ok(vec![Linked::nothing(Missing::Kind, detail); asked.len()]);
-    }
-    let failed = |why: String| Ok(vec![Linked::nothing(Missing::Failed, why); asked.len()]);
-    match link.find(cx, asked).await {
-        Ok(found) if found.len() == asked.len() => Ok(found),
-        Ok(_) => failed(format!("{link} does not answer every question")),
-        Err(e) if e.kind() == ErrorKind::Cancelled => Err(e),
-        Err(e) => failed(e.message().to_owned()),
     }
 }
