@@ -414,8 +414,11 @@ impl HistoryLink for Liar {
             Lie::Sorts => asked.sort_by_key(|one| one.at),
             Lie::FromTheFuture => asked.iter_mut().for_each(|one| one.at += 7 * HOUR),
             Lie::KnowsStrangers => {
-                let first = asked.first().map(|one| one.resource.clone());
-                asked.iter_mut().for_each(|one| one.resource = first.clone().unwrap());
+                if let [first, others @ ..] = &mut asked[..] {
+                    for one in others {
+                        one.resource.clone_from(&first.resource);
+                    }
+                }
             }
             _ => {}
         }
@@ -425,21 +428,13 @@ impl HistoryLink for Liar {
             found.truncate(4);
         }
         for linked in &mut found {
-            if let Linked::Found { item, next } = linked {
-                match self.1 {
-                    Lie::NoNext if item.is_none() => {
-                        *linked = Linked::nothing(Missing::Moment, "later");
-                        continue;
-                    }
-                    _ => {}
-                }
-                for item in [item, next].into_iter().flatten() {
-                    match self.1 {
-                        Lie::OneStateForAll => "same".clone_into(&mut item.state),
-                        Lie::NeverDeleted => item.presence = Presence::Present,
-                        _ => {}
-                    }
-                }
+            let Linked::Found { item, next } = linked else { continue };
+            match (self.1, item.as_mut()) {
+                (Lie::OneStateForAll, Some(item)) => "same".clone_into(&mut item.state),
+                (Lie::NeverDeleted, Some(item)) => item.presence = Presence::Present,
+                (Lie::NoNext, None) => *linked = Linked::nothing(Missing::Moment, "later"),
+                (Lie::NoNext, _) => *next = None,
+                _ => {}
             }
         }
         Ok(found)

@@ -1,5 +1,7 @@
 //! What became of a resource, and what a history elsewhere says of it.
 
+use std::sync::Arc;
+
 use futures_util::TryStreamExt as _;
 use gwbackup::clock::rfc3339;
 use gwbackup::history::{HistoryItem, Linked, Presence};
@@ -21,7 +23,7 @@ pub(crate) async fn history(session: &Session, arguments: History) -> Result<Out
     if let (Some(backup), Some(link)) = (&arguments.backup, &link) {
         let backup = repository.find(&session.cx, backup).await?;
         let only: Vec<_> = arguments.resource.into_iter().collect();
-        let found = repository.linked(&session.cx, &backup, &only, link.clone()).await?;
+        let found = repository.linked(&session.cx, &backup, &only, Arc::clone(link)).await?;
         let found: Vec<LinkedResource> = found.try_collect().await?;
         let row = |one: &LinkedResource| vec![one.key.to_string(), linked(Some(&one.history))];
         let rows: Vec<Vec<String>> = found.iter().map(row).collect();
