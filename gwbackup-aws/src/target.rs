@@ -95,6 +95,18 @@ impl Target for Aws {
                 warn(change, what);
             }
         }
+        for change in makes("rest_stage") {
+            let state = states.one(Side::After, &change.key).await?;
+            let acl = state.and_then(|state| {
+                state.resource.document.text("/webAclArn").map(std::borrow::Cow::into_owned)
+            });
+            if let Some(acl) = acl {
+                let what = format!(
+                    "nothing guards it until the web ACL {acl} is associated with it by hand"
+                );
+                warn(change, &what);
+            }
+        }
         for change in makes("rest_deployment").chain(makes("api_deployment")) {
             let state = states.one(Side::After, &change.key).await?;
             let made = |parent: &Key| {

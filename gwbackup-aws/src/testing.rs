@@ -178,6 +178,13 @@ impl AwsDouble {
         self.shared.state().functions.clone()
     }
 
+    /// Lets a web ACL guard a stage (`restapis/API/stages/STAGE`), as the firewall service does.
+    pub fn set_web_acl(&self, stage: &str, arn: &str) {
+        if let Some(stage) = self.shared.state().objects.get_mut(stage) {
+            stage["webAclArn"] = arn.into();
+        }
+    }
+
     /// Everything goes, as in a disaster; ids that were given out are not given again.
     pub fn clear(&self) {
         self.shared.state().clear();

@@ -1,7 +1,9 @@
 //! What a restore would do, as a value. No I/O, no clock.
 
+mod arrange;
 mod arranged;
 mod decide;
+mod decided;
 mod dependency;
 mod diff;
 mod index;
@@ -29,7 +31,7 @@ pub use diff::{FieldChange, MASK};
 pub use select::Selector;
 
 pub(crate) use arranged::{Arranged, Early, Room, with_early};
-pub(crate) use decide::{Decided, Links, is_assigned_by_server};
+pub(crate) use decided::{Decided, Links};
 pub(crate) use diff::{field_changes, secret_pointers, unseen};
 pub(crate) use index::{Head, Index};
 pub(crate) use join::Join;

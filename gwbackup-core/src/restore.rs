@@ -11,6 +11,7 @@ mod compare;
 mod dependencies;
 mod desired;
 mod journal;
+mod kept;
 mod phases;
 mod plan;
 mod prepare;

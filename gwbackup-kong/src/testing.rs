@@ -18,7 +18,6 @@
 
 mod about;
 mod api;
-mod checks;
 mod config;
 mod custom;
 mod declarative;

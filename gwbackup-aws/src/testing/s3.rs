@@ -10,6 +10,7 @@ mod locks;
 mod request;
 mod rights;
 mod uploads;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -278,3 +278,24 @@ async fn a_stage_that_cannot_be_exported_serves_the_working_copy_and_the_plan_sa
     assert_eq!(verbs("prod"), ["ANY", "DELETE", "GET", "POST", "PUT"]);
     assert_eq!(verbs("test"), verbs("prod"));
 }
+
+#[tokio::test]
+async fn a_stage_that_was_guarded_is_named_in_the_plan() {
+    let bench = Bench::new().await;
+    let double = bench.account().await;
+    rich::fill_with(&bench, &double, 1);
+    let is_stage = |at: &String| at.starts_with("restapis/") && at.contains("/stages/");
+    let stage = double.state().into_keys().find(is_stage).unwrap();
+    let acl = "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/front/1";
+    double.set_web_acl(&stage, acl);
+    let backup = bench.backup(&double).await;
+    let guards = async || {
+        let prepared = bench.plan(bench.restore(&backup, aws(&double))).await;
+        let said = prepared.plan().findings.iter().filter(|f| f.detail.contains(acl));
+        said.map(|f| f.subject.clone()).collect::<Vec<_>>()
+    };
+    assert!(guards().await.is_empty(), "it is guarded");
+    double.clear();
+    let [named] = &guards().await[..] else { panic!("one stage is guarded by nothing") };
+    assert!(named.starts_with("rest_stage/") && named.ends_with(&stage[stage.len() - 4..]));
+}

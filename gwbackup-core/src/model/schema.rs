@@ -67,6 +67,11 @@ pub struct KindSpec {
 }
 
 impl KindSpec {
+    /// Whether the server gives things of this kind a name of its own.
+    pub(crate) fn is_assigned_by_server(&self) -> bool {
+        self.handles.iter().any(|handle| handle.by_server)
+    }
+
     /// A kind with the handle `id` alone, given by us, and all verbs.
     pub fn new(kind: Kind, rank: u16) -> Self {
         Self {

@@ -11,7 +11,7 @@ mod verdict;
 use std::collections::BTreeSet;
 
 use self::verdict::absences;
-use super::dependency::Outside;
+use super::decided::{Decided, Links};
 use super::diff::FieldChange;
 use super::index::Head;
 use super::join::Join;
@@ -20,51 +20,9 @@ use super::object::{object, spare};
 use super::policies::Policies;
 use super::select::{Selected, label};
 use super::translate::Translator;
-use super::{Decision, Existing, Item, PlanOptions, Summary};
+use super::{Decision, Existing, Item, PlanOptions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{
-    Absence, Action, Change, ChangeNo, HandleName, Key, Kind, KindSpec, Member, Resource, Restore,
-    Role,
-};
-
-/// All decisions of a plan.
-#[derive(Debug, Default)]
-pub(crate) struct Decided {
-    pub(crate) items: Vec<Item>,
-    pub(crate) changes: Vec<Change>,
-    pub(crate) links: Vec<Links>,
-    pub(crate) summary: Summary,
-    /// What the written resources name outside the gateway.
-    pub(crate) outside: Outside,
-}
-
-impl Decided {
-    /// Keeps these changes alone, under new numbers.
-    pub(super) fn retain(&mut self, keep: impl Fn(&Change) -> bool) {
-        let links = std::mem::take(&mut self.links);
-        let kept = std::mem::take(&mut self.changes).into_iter().zip(links);
-        for (mut change, links) in kept.filter(|(change, _)| keep(change)) {
-            change.no = ChangeNo(u32::try_from(self.changes.len()).unwrap_or(u32::MAX));
-            self.changes.push(change);
-            self.links.push(links);
-        }
-    }
-}
-
-/// What a change has to do with other resources: by keys of the backup, and of the target.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Links {
-    /// What must be there before it is written.
-    pub(crate) needs: Vec<(Key, Role)>,
-    /// What may only go after it.
-    pub(crate) holds: Vec<Key>,
-    /// Who has a unique name that it takes, and which.
-    pub(crate) claims: Vec<(Key, HandleName)>,
-    /// Unique names that it could let go of for a while: where the text of each stands.
-    pub(crate) names: Vec<(HandleName, String)>,
-    /// What is replaced, by keys of the target, and would take it along.
-    pub(crate) falls: Vec<Key>,
-}
+use crate::model::{Absence, Action, Key, Kind, KindSpec, Member, Resource, Restore};
 
 /// What else is known when a plan is made.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +60,7 @@ impl<'a> Decider<'a> {
         let Known { selected, soft_deleted, ours } = known;
         let named_by_server = |head: Head<'_>| {
             !matching.is_matched(head)
-                && sides.rules.spec(head.kind()).is_some_and(is_assigned_by_server)
+                && sides.rules.spec(head.kind()).is_some_and(KindSpec::is_assigned_by_server)
         };
         let moved = matching.rekeyed() > 0
             || sides.desired.gateway != sides.actual.gateway
@@ -163,8 +121,9 @@ impl<'a> Decider<'a> {
     fn renewed(&self, theirs: &Translator<'_>) -> Result<BTreeSet<Key>> {
         let sides = self.sides;
         let mut renewed = BTreeSet::new();
-        let is_named = |kind: &Kind| sides.rules.spec(kind).is_some_and(is_assigned_by_server);
-        if !sides.rules.schema().kinds.iter().any(is_assigned_by_server) {
+        let is_named =
+            |kind: &Kind| sides.rules.spec(kind).is_some_and(KindSpec::is_assigned_by_server);
+        if !sides.rules.schema().kinds.iter().any(KindSpec::is_assigned_by_server) {
             return Ok(renewed);
         }
         let may_be = |head: &Head<'_>| {
@@ -311,11 +270,6 @@ impl<'a> Decider<'a> {
             pulled,
         });
     }
-}
-
-/// Whether the server gives things of this kind a name of its own.
-pub(crate) fn is_assigned_by_server(spec: &KindSpec) -> bool {
-    spec.handles.iter().any(|handle| handle.by_server)
 }
 
 /// A reader without the right to secrets cannot write a resource that holds one.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Decision;
-use super::decide::{Decided, is_assigned_by_server};
+use super::decided::Decided;
 use super::matching::Sides;
 use crate::error::Result;
-use crate::model::{Action, Change, ChangeNo, Key, Replace, Resource, Role};
+use crate::model::{Action, Change, ChangeNo, Key, KindSpec, Replace, Resource, Role};
 
 /// Blocks changes that the target would refuse, or that would take something else along.
 pub(super) fn object(sides: &Sides<'_>, decided: &mut Decided) -> Result<()> {
@@ -162,7 +162,7 @@ fn dependents(sides: &Sides<'_>, decided: &Decided) -> Result<BTreeMap<Key, Stri
                 continue;
             };
             let spec = sides.rules.spec(&there.kind);
-            let renamed = spec.is_some_and(is_assigned_by_server);
+            let renamed = spec.is_some_and(KindSpec::is_assigned_by_server);
             let first = spec.is_none_or(|spec| spec.replace == Replace::DeleteFirst);
             let written = matches!(action, Some(Action::Update | Action::Replace));
             let why = if role == Role::Owner {

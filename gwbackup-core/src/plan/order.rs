@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::arranged::{Arranged, Early, Room};
-use super::decide::Links;
+use super::decided::Links;
 use crate::error::{Error, Result};
 use crate::model::{Action, Change, ChangeNo, Group, Key, Role, Rules};
 

@@ -1,11 +1,11 @@
-//! Taking up what earlier runs left: the run itself, and the identities they found or made.
+//! Taking up a run that was cut off.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::about::{About, EndFacts};
-use super::journal::{Begin, Journal, Record};
+use super::journal::{Begin, Journal};
 use super::prepare::{desired, material};
 use super::run::{Run, State, begin};
 use super::store::VaultRecords;
@@ -14,41 +14,10 @@ use crate::archive::Details;
 use crate::catalog::{EventDraft, EventKind, EventOutcome};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{IdMap, Key, Rules, Supplied};
+use crate::model::{Key, Rules, Supplied};
 use crate::target::Target;
 use crate::task::blocking;
 use crate::vault::Vault;
-
-/// The identities that the last runs between these two gateways found or made.
-pub(super) async fn kept_map(
-    vault: &Arc<Vault>,
-    cx: &Context,
-    source: &str,
-    target: &str,
-) -> Result<IdMap> {
-    let events = match vault.events(cx).await {
-        Ok(events) => events,
-        Err(e) if e.kind() == ErrorKind::Unavailable => return Ok(IdMap::default()),
-        Err(e) => return Err(e),
-    };
-    for event in events.iter().rev().filter(|e| e.counts && e.kind == EventKind::RESTORE_END) {
-        let Some(facts) = event.data::<EndFacts>()? else { continue };
-        if facts.source != source || facts.target != target {
-            continue;
-        }
-        let store = VaultRecords { vault: Arc::clone(vault), run: facts.run };
-        let records = match Journal::load(cx, Arc::new(store)).await {
-            Ok((_, records)) => records,
-            // A journal that is gone says nothing; an older one may.
-            Err(e) if e.kind() == ErrorKind::NotFound => continue,
-            Err(e) => return Err(e),
-        };
-        if let Some(Record::End { map, .. }) = records.last() {
-            return Ok(map.clone());
-        }
-    }
-    Ok(IdMap::default())
-}
 
 /// A run as its journal left it.
 pub(crate) struct Resumed {

@@ -14,8 +14,8 @@ use super::journal::{Became, Begin, ChangeResult, GroupResult, Journal, Record, 
 use super::world::{Progress, World};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Action, Change, ChangeNo, Description, Handles, IdMap, Key, There};
-use crate::plan::{Arranged, Links, is_assigned_by_server};
+use crate::model::{Action, Change, ChangeNo, Description, Handles, IdMap, Key, KindSpec, There};
+use crate::plan::{Arranged, Links};
 use crate::target::Target;
 
 pub(super) use self::attempt::full_text;
@@ -211,7 +211,7 @@ impl Run {
         let Some(change) = material.changes.get(&no) else { return false };
         let spec = material.rules.spec(&change.key.kind);
         matches!(change.action, Action::Create | Action::Replace)
-            && spec.is_some_and(is_assigned_by_server)
+            && spec.is_some_and(KindSpec::is_assigned_by_server)
             && self.world.progress(|p| {
                 p.doubtful.contains(&no)
                     && !p.made().contains_key(&change.key)

@@ -16,6 +16,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::discover::Mode;
 use super::refusal::{Refused, is_name};
 use super::requests::absent;
 use super::write::{Writer, failed};
@@ -24,6 +25,12 @@ use crate::schema::SETTINGS;
 
 /// What a load takes, whatever it holds.
 const LOAD: Duration = Duration::from_secs(1);
+
+/// Whether the node takes its configuration as a whole only.
+pub(super) fn is_whole(description: &Description) -> bool {
+    let mode = description.handles.iter().find(|(name, _)| name.as_str() == "mode");
+    mode.is_some_and(|(_, mode)| mode == Mode::DbLess.as_str())
+}
 
 /// The text of a file that holds these entities. Nothing of it is to be hashed when it is loaded.
 pub(super) fn text(resources: impl Iterator<Item = Resource>) -> Result<String> {

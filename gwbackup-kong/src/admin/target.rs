@@ -9,7 +9,7 @@ use gwbackup_core::model::{
 use gwbackup_core::target::{Prober, States, StepLog, Target};
 use gwbackup_core::{Context, Result};
 
-use super::discover::Mode;
+use super::declarative::is_whole;
 use super::write::Writer;
 use super::{KongAdmin, declarative, hashes, validate};
 
@@ -84,12 +84,6 @@ impl Target for KongAdmin {
         };
         Ok(StepReceipt { outcomes })
     }
-}
-
-/// Whether the node takes its configuration as a whole only.
-pub(super) fn is_whole(description: &Description) -> bool {
-    let mode = description.handles.iter().find(|(name, _)| name.as_str() == "mode");
-    mode.is_some_and(|(_, mode)| mode == Mode::DbLess.as_str())
 }
 
 fn estimate(action: Action) -> Duration {

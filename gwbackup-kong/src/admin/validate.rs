@@ -21,9 +21,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::KongAdmin;
+use super::declarative::is_whole;
 use super::discover::Mode;
 use super::requests;
-use super::target::is_whole;
 use super::write::Writer;
 use crate::schema::{Row, hashed};
 use crate::vault;

@@ -4,10 +4,10 @@ use std::net::Ipv6Addr;
 
 use serde_json::{Map, Value};
 
-use super::checks::entity;
 use super::kinds::Kind;
 use super::pem::{self, BAD_CERTIFICATE, BAD_KEY};
 use super::validate::Errors;
+use super::validate::entity;
 
 type Data = Map<String, Value>;
 

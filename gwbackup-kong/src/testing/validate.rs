@@ -1,10 +1,14 @@
 //! Whether an entity meets its schema. Messages are Kong's.
 
+mod checks;
+
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::pattern::matches;
 use super::schema::{Field, Record, Type};
+
+pub(super) use checks::entity;
 
 /// What is wrong, by member.
 pub(super) type Errors = Map<String, Value>;
@@ -23,7 +27,7 @@ pub(super) fn record(record: &Record, data: &Map<String, Value>) -> Errors {
             errors.insert(name.to_owned(), error);
         }
     }
-    super::checks::run(record, data, &mut errors);
+    checks::run(record, data, &mut errors);
     errors
 }
 

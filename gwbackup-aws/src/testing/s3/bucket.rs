@@ -6,8 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gwbackup_core::clock::{Clock, Timestamp};
 
-use super::uploads::Upload;
-
 /// One version of an object, or a delete marker.
 #[derive(Debug, Clone)]
 pub(super) struct Version {
@@ -26,6 +24,15 @@ impl Version {
         let until = until.and_then(|until| until.parse::<Timestamp>().ok());
         until.is_some_and(|until| until > now) || text("x-amz-object-lock-legal-hold") == Some("ON")
     }
+}
+
+/// An object that is written in parts.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) key: String,
+    pub(super) begun: Timestamp,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) parts: BTreeMap<u32, (Bytes, Timestamp)>,
 }
 
 #[derive(Debug)]

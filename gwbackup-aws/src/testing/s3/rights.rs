@@ -2,7 +2,7 @@
 
 use super::S3Double;
 use super::bucket::Bucket;
-use super::request::Ask;
+use super::wire::Ask;
 use crate::testing::iam::Need;
 
 const SSE_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";

@@ -5,22 +5,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use gwbackup_core::clock::Timestamp;
 use serde::Deserialize;
 
-use super::bucket::Bucket;
-use super::request::{Ask, Reply, escaped};
+use super::bucket::{Bucket, Upload};
+use super::wire::{Ask, Reply, escaped};
 
 /// Bytes of a part that is not the last.
 const SMALLEST: usize = 5 << 20;
-
-#[derive(Debug)]
-pub(super) struct Upload {
-    pub(super) key: String,
-    pub(super) begun: Timestamp,
-    pub(super) headers: BTreeMap<String, String>,
-    parts: BTreeMap<u32, (Bytes, Timestamp)>,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -1,6 +1,6 @@
 //! A write, what it has to do with others, and how it could be undone.
 
-use super::{Decider, Links, is_assigned_by_server};
+use super::{Decider, Links};
 use crate::error::Result;
 use crate::model::{Action, Change, ChangeNo, Key, Place, Resource, Role, Rules, Says, Undo};
 use crate::plan::index::{Head, Index};
@@ -60,7 +60,7 @@ impl Decider<'_> {
                 lost.extend(unreadable(actual).map(Place::value));
                 if !lost.is_empty() {
                     Undo::Lost(lost)
-                } else if is_assigned_by_server(spec) {
+                } else if spec.is_assigned_by_server() {
                     Undo::NewHandles
                 } else {
                     Undo::Exact

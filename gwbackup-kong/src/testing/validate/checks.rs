@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::schema::{Field, Record, Type};
-use super::validate::{Errors, check};
+use super::{Errors, check};
+use crate::testing::schema::{Field, Record, Type};
 
 type Data = Map<String, Value>;
 
@@ -25,7 +25,7 @@ pub(super) fn run(record: &Record, data: &Data, errors: &mut Errors) {
 }
 
 /// Adds complaints about the entity as a whole.
-pub(super) fn entity(errors: &mut Errors, said: Vec<Value>) {
+pub(in crate::testing) fn entity(errors: &mut Errors, said: Vec<Value>) {
     match errors.get_mut("@entity") {
         Some(Value::Array(before)) => before.extend(said),
         _ => {
