@@ -33,8 +33,10 @@ pub struct LinkedResource {
 
 impl Repository {
     /// What `link` has for the resources of a backup that fit one of the selectors (all, if there are
-    /// none), sorted by key; those of kinds that it does not record are passed by. A link that fails
-    /// is an answer, no error. Writes nothing.
+    /// none), sorted by key; those of kinds that it does not record are passed by. Writes nothing.
+    ///
+    /// A link that fails is an answer; errors are those of reading the backup, and `Cancelled`, after
+    /// which the stream ends. It asks as it is polled, and may be dropped at any time.
     pub async fn linked(
         &self,
         cx: &Context,
