@@ -15,6 +15,7 @@ use common::{Bench, look};
 use gwbackup_core::backup::BackupType;
 use gwbackup_core::catalog::EventKind;
 use gwbackup_core::crypt::{DataKey, KeyContext, KeyFile, KeyProvider, Recipient, WrapBody};
+use gwbackup_core::repository::NewRepositoryBuilder;
 use gwbackup_core::sink::Sink;
 use gwbackup_core::testing::{Fault, Faults, FaultySink, MemoryGateway, conformance};
 use gwbackup_core::{Context, Copy, Error, ErrorKind, Repository, Result};
@@ -149,7 +150,7 @@ impl Rig {
         let new = Repository::create().key(Arc::new(service.clone())).key(Arc::clone(&file) as _);
         let new = new.state(bench.directory.path().join("state"));
         let copies = bench.sinks.iter().map(|sink| Copy::new(Arc::new(sink.clone())));
-        copies.fold(new, |new, copy| new.copy(copy)).run(&bench.cx).await.unwrap();
+        copies.fold(new, NewRepositoryBuilder::copy).run(&bench.cx).await.unwrap();
         let mut rig = Self { bench, service, file, contents: BTreeMap::new(), _keys: keys };
         let both: [Arc<dyn KeyProvider>; 2] = [Arc::new(rig.service.clone()), rig.file()];
         let repository = rig.open(&both).await.unwrap();

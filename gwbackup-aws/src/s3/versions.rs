@@ -77,9 +77,10 @@ impl Bucket {
     fn version(&self, found: Named, is_marker: bool) -> Option<Version> {
         let name = ObjectName::new(self.name(&found.key)?).ok()?;
         let (id, at) = (found.version_id, found.last_modified);
-        Some(match is_marker {
-            true => Version::marker(name, id, at),
-            false => Version::new(name, id, found.size, at),
+        Some(if is_marker {
+            Version::marker(name, id, at)
+        } else {
+            Version::new(name, id, found.size, at)
         })
     }
 
@@ -130,14 +131,17 @@ impl Bucket {
         let hold = self.get(self.about(version, "legal-hold")).await?;
         let hold = hold.map(|told| parse::<LegalHold>(&told.body)).transpose()?;
         let lock = until.map_or_else(Lock::default, Lock::until);
-        match hold.is_some_and(|hold| hold.status == "ON") {
-            true => Ok(lock.with_hold()),
-            false => Ok(lock),
-        }
+        let is_held = hold.is_some_and(|hold| hold.status == "ON");
+        Ok(if is_held { lock.with_hold() } else { lock })
     }
 
     /// Says what is to keep a version from now on.
-    async fn keep(&self, version: &Version, what: &str, as_xml: &impl Serialize) -> Result<()> {
+    async fn keep(
+        &self,
+        version: &Version,
+        what: &str,
+        as_xml: &(impl Serialize + Sync),
+    ) -> Result<()> {
         let broken = |e| Error::invalid("a lock cannot be written").with_source(e);
         let body = Bytes::from(quick_xml::se::to_string(as_xml).map_err(broken)?);
         let mut headers = HeaderMap::new();
@@ -184,10 +188,10 @@ fn absent(version: &Version) -> Error {
 }
 
 fn lockable(version: &Version) -> Result<()> {
-    match version.is_marker {
-        true => Err(Error::invalid("a marker cannot be kept").on(&version.name)),
-        false => Ok(()),
+    if version.is_marker {
+        return Err(Error::invalid("a marker cannot be kept").on(&version.name));
     }
+    Ok(())
 }
 
 #[async_trait]
@@ -224,10 +228,10 @@ impl VersionedSink for S3Sink {
     async fn lock(&self, cx: &Context, version: &Version) -> Result<Lock> {
         lockable(version)?;
         cx.unless_cancelled(async {
-            match self.bucket.is_there(version).await? {
-                true => self.bucket.lock(version).await,
-                false => Err(absent(version)),
+            if !self.bucket.is_there(version).await? {
+                return Err(absent(version));
             }
+            self.bucket.lock(version).await
         })
         .await
     }

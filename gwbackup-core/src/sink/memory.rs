@@ -264,6 +264,10 @@ impl fmt::Display for MemorySink {
 impl fmt::Debug for MemorySink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let objects = self.content().objects.len();
-        f.debug_struct("MemorySink").field("name", &self.name).field("objects", &objects).finish()
+        f.debug_struct("MemorySink")
+            .field("name", &self.name)
+            .field("versioned", &self.versioned)
+            .field("objects", &objects)
+            .finish_non_exhaustive()
     }
 }

@@ -56,8 +56,8 @@ impl Cipher for FaultyCipher {
     }
 }
 
-/// A key provider that fails by a rule. Operations: `proves`, `recipient`, `wrap`, `unwrap`; the
-/// subject of the last two is what the key is for.
+/// A key provider that fails by a rule. Operations: `proves`, `recipient`, `wrap`, `unwrap`,
+/// `rewrap`; the subject of the last three is what the key is for.
 #[derive(Debug, Clone)]
 pub struct FaultyKeyProvider {
     inner: Arc<dyn KeyProvider>,
@@ -100,6 +100,17 @@ impl KeyProvider for FaultyKeyProvider {
     ) -> Result<DataKey> {
         let call = self.inner.unwrap(cx, recipient, body, context);
         self.faults.around("unwrap", context.purpose.as_str(), call).await
+    }
+
+    async fn rewrap(
+        &self,
+        cx: &Context,
+        recipient: &Recipient,
+        body: &WrapBody,
+        context: &KeyContext,
+    ) -> Result<WrapBody> {
+        let call = self.inner.rewrap(cx, recipient, body, context);
+        self.faults.around("rewrap", context.purpose.as_str(), call).await
     }
 
     fn local_path(&self) -> Option<PathBuf> {

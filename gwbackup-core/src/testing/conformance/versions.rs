@@ -26,16 +26,15 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = (Arc<dyn Sink>, ManualClock)>,
 {
-    let place = async || Place::new(make().await);
-    hidden_bytes(&place().await).await;
-    one_version_goes(&place().await).await;
-    retention_ends(&place().await).await;
-    retention_grows(&place().await).await;
-    holds(&place().await).await;
-    markers_are_not_kept(&place().await).await;
-    erased(&place().await).await;
-    prefixes(&place().await).await;
-    cancelled(&place().await).await;
+    hidden_bytes(&Place::new(make().await)).await;
+    one_version_goes(&Place::new(make().await)).await;
+    retention_ends(&Place::new(make().await)).await;
+    retention_grows(&Place::new(make().await)).await;
+    holds(&Place::new(make().await)).await;
+    markers_are_not_kept(&Place::new(make().await)).await;
+    erased(&Place::new(make().await)).await;
+    prefixes(&Place::new(make().await)).await;
+    cancelled(&Place::new(make().await)).await;
 }
 
 struct Place {
