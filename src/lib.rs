@@ -68,7 +68,7 @@ pub fn connectors() -> connect::Connectors {
     let connectors = ["kong-file", "kong+http", "kong+https"]
         .into_iter()
         .fold(connect::Connectors::new(), |all, scheme| all.hint(scheme, "kong"));
-    let connectors = ["aws", "s3", "awskms", "cloudwatch", "emf"]
+    let connectors = ["aws", "s3", "awskms", "awsconfig", "cloudwatch", "emf"]
         .into_iter()
         .fold(connectors, |all, scheme| all.hint(scheme, "aws"));
     #[cfg(feature = "aws")]

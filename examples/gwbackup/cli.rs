@@ -145,6 +145,8 @@ pub(crate) enum Command {
         #[arg(default_value = "latest")]
         backup: String,
     },
+    /// Every version of one resource across the backups, or the history of a backup's resources
+    History(History),
     /// Show what a restore would write
     Plan(PlanArgs),
     /// Write a backup back, compare, report
@@ -278,6 +280,23 @@ pub(crate) struct Show {
     /// Show secrets
     #[arg(long)]
     pub(crate) reveal_secrets: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// The resource: KIND/ID, as `show` gives them; with `--backup` any selection of resources
+    #[arg(required_unless_present = "backup")]
+    pub(crate) resource: Option<Selector>,
+    /// A history that is kept elsewhere, which says what was valid when: its URL, or the name of a
+    /// gateway whose configuration has one
+    #[arg(long, value_name = "URL")]
+    pub(crate) link: Option<String>,
+    /// Only backups of this application and environment
+    #[arg(long, value_name = "APP/ENV", conflicts_with = "backup")]
+    pub(crate) gateway: Option<String>,
+    /// What the link has for the resources of this backup, instead
+    #[arg(long, value_name = "BACKUP", requires = "link")]
+    pub(crate) backup: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! The commands. Each is one or two calls of the library.
 
+mod history;
 mod keys;
 mod make;
 mod prove;
@@ -36,6 +37,7 @@ pub(crate) async fn run(
         Command::Scrub { heal } => read::scrub(&session, heal).await,
         Command::Diff { before, after } => read::diff(&session, &before, &after).await,
         Command::Drift { gateway, backup } => read::drift(&session, &gateway, &backup).await,
+        Command::History(arguments) => history::history(&session, arguments).await,
         Command::Plan(arguments) => restore::plan(&session, arguments).await,
         Command::Restore(arguments) => restore::restore(&session, arguments).await,
         Command::Resume(arguments) => restore::resume(&session, arguments).await,

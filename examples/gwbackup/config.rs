@@ -83,6 +83,8 @@ pub(crate) struct GatewayEntry {
     pub(crate) url: String,
     pub(crate) app: Option<String>,
     pub(crate) env: Option<String>,
+    /// Where its history is kept.
+    pub(crate) history: Option<String>,
     token: Option<Secret>,
     ca: Option<String>,
     import_hook: Option<Vec<String>>,

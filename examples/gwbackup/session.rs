@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gwbackup::connect::{Connectors, CopySpec, Settings};
 use gwbackup::crypt::KeyProvider;
+use gwbackup::history::HistoryLink;
 use gwbackup::restore::Authorizer;
 use gwbackup::source::Source;
 use gwbackup::target::Target;
@@ -170,6 +171,19 @@ impl Session {
     /// A gateway to write.
     pub(crate) async fn target(&self, gateway: &str) -> Result<Arc<dyn Target>> {
         self.connectors.target(self.address(gateway), &self.settings(gateway).await?).await
+    }
+
+    /// A history that is kept elsewhere.
+    pub(crate) async fn link(&self, link: &str) -> Result<Arc<dyn HistoryLink>> {
+        let configured = self.entry(link).map(|entry| entry.history.as_deref());
+        let url = configured.map_or(Ok(link), |url| {
+            url.ok_or_else(|| {
+                Error::invalid("this gateway has no history in the configuration")
+                    .on(link)
+                    .help("give it one with `history = \"URL\"`, or give a url")
+            })
+        })?;
+        self.connectors.history(url, &Settings::new()).await
     }
 
     /// Asks before a gateway is written.

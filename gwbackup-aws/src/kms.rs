@@ -7,16 +7,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use gwbackup_core::connect::masked;
 use gwbackup_core::crypt::{
     DataKey, KeyContext, KeyProvider, Recipient, RecipientKind, RecipientState, Right, WrapBody,
 };
 use gwbackup_core::error::{ErrorKind, Retry};
-use gwbackup_core::retry::{Pauses, rest};
 use gwbackup_core::{Context, Error, Result};
-use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -24,8 +20,9 @@ use tokio::sync::OnceCell;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::config::{Identity, checked, suffix};
-use crate::signed::{Ask, Signed, Told};
+use crate::config::Identity;
+use crate::json_service::JsonService;
+use crate::signed::Told;
 
 /// The construction's name in a wrap.
 const KIND: &str = "awskms";
@@ -47,8 +44,7 @@ const FORM: &str = "write awskms://ARN, or awskms://KEY-ID?region=REGION, or \
 pub struct KmsKey(Arc<Inner>);
 
 struct Inner {
-    signed: Signed,
-    endpoint: Url,
+    service: JsonService,
     /// As it was given: an ARN, an id, or an alias.
     name: String,
     arn: OnceCell<String>,
@@ -110,22 +106,19 @@ impl KmsKey {
         region: &str,
         credentials: aws_credential_types::provider::SharedCredentialsProvider,
     ) -> Result<Self> {
-        let text = format!("https://kms.{}.{}/", checked(region)?, suffix(region));
-        let endpoint = Url::parse(&text)
-            .map_err(|_| Error::invalid("this is no region, such as eu-central-1").on(region))?;
         let arn = OnceCell::new();
         if name.starts_with("arn:") && name.contains(":key/") {
             arn.set(name.to_owned()).unwrap_or_default();
         }
-        let signed = Signed::new(region, credentials)?;
+        let service = JsonService::new("kms", "TrentService", region, credentials)?;
         let (name, rights) = (name.to_owned(), Right::ALL.to_vec());
-        Ok(Self(Arc::new(Inner { signed, endpoint, name, arn, rights })))
+        Ok(Self(Arc::new(Inner { service, name, arn, rights })))
     }
 
     /// The same at another endpoint: a private one, or an emulator.
     #[must_use]
     pub fn with_endpoint(self, endpoint: Url) -> Self {
-        self.changed(|inner| inner.endpoint = endpoint)
+        self.changed(|inner| inner.service.endpoint = endpoint)
     }
 
     /// The same with these rights when a repository is made.
@@ -196,44 +189,21 @@ impl KmsKey {
         }
     }
 
-    /// Calls until it is answered for good: every operation used here may be repeated.
+    /// Every operation used here may be repeated.
     async fn call<T: DeserializeOwned>(
         &self,
         cx: &Context,
-        operation: &'static str,
+        operation: &str,
         request: &(impl Serialize + Sync),
     ) -> Result<T> {
-        let text = Zeroizing::new(serde_json::to_vec(request).map_err(|_| malformed())?);
-        let body = Bytes::from_owner(text);
-        let mut pauses = Pauses::new();
-        loop {
-            cx.check()?;
-            let told = tokio::select! {
-                told = self.once(cx, operation, body.clone()) => told,
-                () = cx.cancellation().cancelled() => continue,
-            };
-            let error = match told {
-                Ok(told) if told.status.is_success() => {
-                    // What does not fit is not shown: it may hold a key.
-                    return serde_json::from_slice(&told.body).map_err(|_| malformed());
-                }
-                Ok(told) => refusal(&told),
-                Err(error) => error,
-            };
-            match pauses.after(&error) {
-                Some(pause) => rest(cx, pause).await?,
-                None => return Err(self.lost(error)),
-            }
-        }
-    }
-
-    async fn once(&self, cx: &Context, operation: &'static str, body: Bytes) -> Result<Told> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
-        let target = HeaderValue::from_str(&format!("TrentService.{operation}"));
-        headers.insert("x-amz-target", target.map_err(|_| malformed())?);
-        let (service, method, url) = ("kms", Method::POST, self.0.endpoint.clone());
-        self.0.signed.exchange(cx.now(), &Ask { service, method, url, headers, body }).await
+        let refused = |told: &Told| Some(refusal(told));
+        let told = self.0.service.call(cx, operation, request, refused).await;
+        let told = told.map_err(|error| match error.kind() {
+            ErrorKind::Cancelled => error,
+            _ => self.lost(error),
+        })?;
+        // What does not fit is not shown: it may hold a key.
+        serde_json::from_slice(&told.body).map_err(|_| malformed())
     }
 
     /// What the service is to open, if it was wrapped for this key.

@@ -14,14 +14,17 @@
 //! # Where to read on
 //!
 //! [`Aws`] is the gateway, [`schema()`] the table of kinds; [`S3Sink`] keeps backups in a bucket,
-//! [`KmsKey`] wraps their keys; [`CloudWatch`] and [`EmfLines`] take metrics;
+//! [`KmsKey`] wraps their keys; [`ConfigHistory`] links them with AWS Config; [`CloudWatch`] and
+//! [`EmfLines`] take metrics;
 //! [`Policy`] says what each of them needs of IAM; [`connectors`] opens each by its URL. Programs reach this crate through the feature `aws` of the facade `gwbackup`.
 
 mod answer;
 mod client;
 mod config;
+mod config_history;
 mod credentials;
 mod gateway;
+mod json_service;
 mod kms;
 mod metrics;
 mod names;
@@ -44,11 +47,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gwbackup_core::connect::Connectors;
 use gwbackup_core::crypt::KeyProvider;
+use gwbackup_core::history::HistoryLink;
 use gwbackup_core::metrics::MetricsRecorder;
 use gwbackup_core::sink::Sink;
 use gwbackup_core::target::Target;
 
 pub use config::Config;
+pub use config_history::ConfigHistory;
 pub use gateway::Aws;
 pub use kms::KmsKey;
 pub use metrics::{CloudWatch, EmfLines};
@@ -58,7 +63,8 @@ pub use schema::schema;
 
 /// What this crate answers to, with credentials as the SDKs find them: `aws://REGION?budget=PERCENT`
 /// ([`Config::from_url`]), `s3://BUCKET/PREFIX` ([`S3Config::from_url`]), `awskms://KEY`
-/// ([`KmsKey::from_url`]), `cloudwatch://NAMESPACE` ([`CloudWatch::from_url`]) and `emf:///PATH`
+/// ([`KmsKey::from_url`]), `awsconfig://REGION` ([`ConfigHistory::from_url`]),
+/// `cloudwatch://NAMESPACE` ([`CloudWatch::from_url`]) and `emf:///PATH`
 /// ([`EmfLines::from_url`]). All gateways of one region and endpoint that one such value (or its
 /// clones) opens share their part of the quotas.
 pub fn connectors() -> Connectors {
@@ -70,6 +76,9 @@ pub fn connectors() -> Connectors {
         })
         .add_key_provider("awskms", |url, _| async move {
             Ok(Arc::new(KmsKey::from_url(&url).await?) as Arc<dyn KeyProvider>)
+        })
+        .add_history("awsconfig", |url, _| async move {
+            Ok(Arc::new(ConfigHistory::from_url(&url).await?) as Arc<dyn HistoryLink>)
         })
         .add_metrics("cloudwatch", |url, _| async move {
             Ok(Arc::new(CloudWatch::from_url(&url).await?) as Arc<dyn MetricsRecorder>)

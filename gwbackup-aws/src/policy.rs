@@ -1,6 +1,7 @@
 //! Least privilege: policies for IAM, made from the tables that the calls are made from.
 
 mod gateway;
+mod history;
 mod metrics;
 mod storage;
 

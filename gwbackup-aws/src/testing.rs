@@ -25,6 +25,7 @@
 
 mod checks;
 mod cloudwatch;
+mod config;
 mod entities;
 mod export;
 mod faults;
@@ -33,6 +34,7 @@ mod http;
 mod http_api;
 mod iam;
 mod import;
+mod json_service;
 mod kms;
 mod model;
 mod patch;
@@ -54,6 +56,7 @@ use gwbackup_core::clock::{Clock, SystemClock};
 use serde_json::Value;
 
 pub use cloudwatch::{CloudWatchDouble, Datum};
+pub use config::ConfigDouble;
 pub use faults::{Asked, Fault};
 pub use iam::Need;
 pub use kms::{KmsDouble, KmsState};

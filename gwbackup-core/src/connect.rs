@@ -14,6 +14,7 @@ use ::url::Url;
 
 use crate::crypt::{AgeIdentity, KeyFile, KeyProvider, Passphrase, Right};
 use crate::error::{Error, ErrorKind, Result};
+use crate::history::HistoryLink;
 use crate::jsonl;
 use crate::metrics::MetricsRecorder;
 use crate::sink::{DirectorySink, MemorySink, Sink};
@@ -113,6 +114,7 @@ pub struct Connectors {
     targets: Makers<dyn Target>,
     sinks: Makers<dyn Sink>,
     keys: Makers<dyn KeyProvider>,
+    histories: Makers<dyn HistoryLink>,
     metrics: Makers<dyn MetricsRecorder>,
     suffixes: BTreeMap<String, String>,
     hints: BTreeMap<String, String>,
@@ -172,6 +174,7 @@ impl Connectors {
         self.targets.0.extend(other.targets.0);
         self.sinks.0.extend(other.sinks.0);
         self.keys.0.extend(other.keys.0);
+        self.histories.0.extend(other.histories.0);
         self.metrics.0.extend(other.metrics.0);
         self.suffixes.extend(other.suffixes);
         self.hints.extend(other.hints);
@@ -224,6 +227,17 @@ impl Connectors {
         Fut: Future<Output = Result<Arc<dyn KeyProvider>>> + Send + 'static,
     {
         self.keys.add(scheme, make);
+        self
+    }
+
+    /// Adds a history that another service keeps.
+    #[must_use]
+    pub fn add_history<F, Fut>(mut self, scheme: &str, make: F) -> Self
+    where
+        F: Fn(Url, Settings) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Arc<dyn HistoryLink>>> + Send + 'static,
+    {
+        self.histories.add(scheme, make);
         self
     }
 
@@ -295,6 +309,12 @@ impl Connectors {
         self.make(&self.metrics, "place for metrics", url, settings).await
     }
 
+    /// The history that another service keeps. Always a URL: no file is one.
+    pub async fn history(&self, value: &str, settings: &Settings) -> Result<Arc<dyn HistoryLink>> {
+        let none = |_: &Path| Err(Error::invalid("no file is a history").help("give a url"));
+        self.make(&self.histories, "history", url::parse(value, none)?, settings).await
+    }
+
     /// The scheme that a gateway's path belongs to.
     fn claim(&self, path: &Path) -> Result<&str> {
         let suffix = path.extension().and_then(|suffix| suffix.to_str());
@@ -344,6 +364,7 @@ impl Connectors {
             (self.sources.0.contains_key(scheme), "gateway that can only be read"),
             (self.sinks.0.contains_key(scheme), "sink"),
             (self.keys.0.contains_key(scheme), "key provider"),
+            (self.histories.0.contains_key(scheme), "history"),
             (self.metrics.0.contains_key(scheme), "place for metrics"),
         ]
         .into_iter()
@@ -358,6 +379,7 @@ impl fmt::Debug for Connectors {
             .field("targets", &self.targets.0.keys())
             .field("sinks", &self.sinks.0.keys())
             .field("keys", &self.keys.0.keys())
+            .field("histories", &self.histories.0.keys())
             .field("metrics", &self.metrics.0.keys())
             .field("suffixes", &self.suffixes)
             .field("hints", &self.hints)

@@ -130,19 +130,26 @@ fn both(rules: &Rules, found: &mut Difference, a: &Resource, b: Resource) {
     if hidden(a) || hidden(&b) {
         found.not_compared += 1;
     }
+    match changes(rules, a, &b) {
+        Some(fields) => {
+            found.changed.push(Changed { name: label(rules, &b), key: b.key, fields });
+        }
+        None => found.equal += 1,
+    }
+}
+
+/// What differs, secrets masked; nothing where two states of a resource are the same in everything
+/// that counts.
+pub(crate) fn changes(rules: &Rules, a: &Resource, b: &Resource) -> Option<Vec<FieldChange>> {
     if a.document == b.document && a.attachments == b.attachments {
-        found.equal += 1;
-        return;
+        return None;
     }
-    let absent: Vec<String> =
-        absent_places(a).chain(absent_places(&b)).map(str::to_owned).collect();
-    let (x, y) = (rules.comparable(a, &[], &absent), rules.comparable(&b, &[], &absent));
+    let absent: Vec<String> = absent_places(a).chain(absent_places(b)).map(str::to_owned).collect();
+    let (x, y) = (rules.comparable(a, &[], &absent), rules.comparable(b, &[], &absent));
     if x == y && a.attachments == b.attachments {
-        found.equal += 1;
-        return;
+        return None;
     }
-    let fields = field_changes(&x, &y, &secret_pointers(rules, [(a, &x), (&b, &y)]));
-    found.changed.push(Changed { name: label(rules, &b), key: b.key, fields });
+    Some(field_changes(&x, &y, &secret_pointers(rules, [(a, &x), (b, &y)])))
 }
 
 /// What differs between a backup and the live gateway: `added` is what only the gateway has.

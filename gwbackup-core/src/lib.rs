@@ -10,6 +10,7 @@
 //! | [`KeyProvider`](crypt::KeyProvider) | wraps the keys of backups, and lives apart from the copies |
 //! | [`Plan`](restore::Plan), [`RestoreReport`](report::RestoreReport) | what a restore would write; what it did, and whether traffic may go back |
 //! | [`Probe`](probe::Probe), [`DrillReport`](drill::DrillReport) | what shows that a gateway works; what a rehearsal showed |
+//! | [`HistoryLink`](history::HistoryLink) | what another service recorded of a gateway's resources |
 //! | [`Gap`](model::Gap), [`Mark`](model::Mark) | what was not captured; a place that is secret or not here |
 //! | [`Context`] | who acts and why, by which clock, heard by whom, until when |
 //!
@@ -72,6 +73,7 @@ pub mod crypt;
 pub mod drift;
 pub mod drill;
 pub mod error;
+pub mod history;
 pub mod jsonl;
 pub mod mapping;
 pub mod metrics;

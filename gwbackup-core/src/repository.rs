@@ -2,6 +2,8 @@
 
 mod builder;
 mod drill;
+mod history;
+mod links;
 mod metrics;
 mod operations;
 mod query;
@@ -24,6 +26,8 @@ use crate::vault::Vault;
 pub use crate::vault::{Copy, Created, Place, RewrapReport, Standing};
 pub use builder::{Builder, Existing, New, NewRepositoryBuilder, RepositoryBuilder};
 pub use drill::{DrillBuilder, DrillStanding};
+pub use history::{Became, HistoryBuilder, ResourceHistory, Seen, Unread, Version};
+pub use links::LinkedResource;
 pub use operations::{
     BackupBuilder, PreparedRestore, RestoreBuilder, RestoreOutcome, VerifyBuilder,
 };

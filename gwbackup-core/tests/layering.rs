@@ -24,6 +24,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "sort",
             "whole_file",
             "jsonl",
+            "history",
             "metrics",
             "connect",
         ],

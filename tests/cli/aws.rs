@@ -1,8 +1,10 @@
 //! Backups in S3 with keys in KMS, named by URLs, with credentials of the environment.
 
 use std::process::Command;
+use std::sync::Arc;
 
-use gwbackup::aws::testing::{KmsDouble, KmsState, S3Double};
+use gwbackup::aws::testing::{AwsDouble, ConfigDouble, KmsDouble, KmsState, S3Double};
+use gwbackup::clock::SystemClock;
 use serde_json::json;
 
 use crate::{Ran, World, program};
@@ -24,6 +26,11 @@ impl Cloud {
     }
 
     fn run(&self, state: &str, arguments: &[&str]) -> Ran {
+        self.run_with(state, &[], arguments)
+    }
+
+    /// The same with more in the environment.
+    fn run_with(&self, state: &str, more: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let mut command = Command::new(program());
         self.world.surround(&mut command);
         let place = format!(
@@ -43,6 +50,7 @@ impl Cloud {
             .env("AWS_SHARED_CREDENTIALS_FILE", self.world.path("none"))
             .env_remove("AWS_PROFILE")
             .env_remove("AWS_REGION")
+            .envs(more.iter().copied())
             .args(arguments);
         let ran = Ran::from(command.output().unwrap());
         assert!(!format!("{ran:?}").contains("hunter2"), "{ran:#?}");
@@ -92,4 +100,42 @@ async fn a_repository_in_the_cloud() {
 
     cloud.kms.set_state(&cloud.arn, KmsState::Disabled);
     cloud.run("four", &["list", "--json"]).fails(12, "disabled");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_is_linked_with_what_config_recorded() {
+    let cloud = Cloud::new().await;
+    cloud.run("one", &["init", "--kit", &cloud.world.text("keys/kit")]).ends(0);
+    let account = AwsDouble::start().await.unwrap();
+    let config = ConfigDouble::start(Arc::new(SystemClock)).await.unwrap();
+    let (_, api) = account.request("POST", "/restapis", &json!({ "name": "pay" }));
+    config.look(&account);
+    let text = format!(
+        "version = 1\n[gateway.pay]\nurl = \"aws://eu-central-1?budget=100\"\napp = \"pay\"\n\
+         env = \"prod\"\nhistory = \"awsconfig://eu-central-1?endpoint={}\"\n\
+         [gateway.bare]\nurl = \"aws://eu-central-1\"\n",
+        config.url()
+    );
+    std::fs::write(cloud.world.path("c.toml"), text).unwrap();
+    let call = |arguments: &[&str]| {
+        let more = [("AWS_ENDPOINT_URL", account.url())];
+        let more = more.each_ref().map(|(name, value)| (*name, value.as_str()));
+        cloud.run_with("one", &more, &[&["--config", "c.toml", "--json"], arguments].concat())
+    };
+    call(&["backup", "pay"]).ends(0);
+    let key = format!("rest_api/{}", api["id"].as_str().unwrap());
+    let found = call(&["history", &key, "--link", "pay"]).ends(0).json();
+    let arn = format!("arn:aws:apigateway:eu-central-1::/restapis/{}", api["id"].as_str().unwrap());
+    let item = &found[0]["history"]["item"];
+    assert_eq!(item["id"], format!("AWS::ApiGateway::RestApi {arn}"));
+    assert_eq!((&found[0]["became"], &item["presence"]), (&json!("new"), &json!("present")));
+
+    let all = call(&["history", "--backup", "latest", "--link", "pay"]).ends(0).json();
+    assert_eq!((all.as_array().unwrap().len(), &all[0]["history"]["item"]), (1, item));
+    let none = call(&["history", "--backup", "latest", "usage_plan", "--link", "pay"]).ends(0);
+    assert_eq!(none.json(), json!([]));
+    call(&["history", &key, "--link", "bare"]).fails(64, "history");
+    config.switch(false);
+    let off = call(&["history", &key, "--link", "pay"]).ends(0).json();
+    assert_eq!(off[0]["history"]["why"], "off");
 }

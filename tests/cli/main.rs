@@ -14,6 +14,7 @@ mod aws;
 mod codes;
 mod configuration;
 mod damage;
+mod history;
 #[cfg(unix)]
 mod interrupt;
 #[cfg(unix)]

@@ -16,7 +16,7 @@ use crate::write::invoke::function;
 /// One region of one account, as ARNs name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Region {
-    name: String,
+    pub(super) name: String,
     account: String,
 }
 

@@ -10,15 +10,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use gwbackup_core::Result;
-use http_body_util::Full;
 use hyper::http::request::Parts;
-use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::http::Server;
 use super::iam::{Gate, Need};
-use super::sessions::{Refused, Sessions};
+use super::json_service::{asked, told};
+use super::sessions::Sessions;
 
 /// The state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +64,8 @@ impl KmsDouble {
         let shared: Arc<Mutex<Shared>> = Arc::default();
         let own = Arc::clone(&shared);
         let server =
-            Server::start(0, move |head, body| Some(answer(&mut lock(&own), head, body))).await?;
+            Server::start(0, move |head, body| Some(told(performed(&mut lock(&own), head, body))))
+                .await?;
         Ok(Self { shared, server })
     }
 
@@ -127,37 +127,13 @@ impl std::fmt::Debug for KmsDouble {
     }
 }
 
-fn answer(shared: &mut Shared, head: &Parts, body: &Bytes) -> Response<Full<Bytes>> {
-    let (status, body) = match performed(shared, head, body) {
-        Ok(value) => (200, value),
-        Err((status, code)) => (status, json!({ "__type": code, "message": "said by the double" })),
-    };
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
-    *response.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response
-}
-
 fn performed(
     shared: &mut Shared,
     head: &Parts,
     body: &Bytes,
 ) -> Result<Value, (u16, &'static str)> {
-    match shared.gate.refuses(head) {
-        Some(Refused::Expired) => return Err((400, "ExpiredTokenException")),
-        Some(Refused::Stranger) => return Err((400, "UnrecognizedClientException")),
-        None => {}
-    }
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let signed = header("authorization").unwrap_or_default();
-    let scope = format!("/{}/kms/aws4_request", KmsDouble::REGION);
-    if !signed.contains(&scope) || !signed.contains("x-amz-target") {
-        return Err((403, "IncompleteSignatureException"));
-    }
-    let target = header("x-amz-target").unwrap_or_default();
-    let operation =
-        target.strip_prefix("TrentService.").ok_or((400, "UnknownOperationException"))?;
-    let ask: Value = serde_json::from_slice(body).map_err(|_| (400, "SerializationException"))?;
+    let (operation, ask) = asked(&shared.gate, head, body, "kms", "TrentService")?;
+    let operation = operation.as_str();
     let anew = operation == "ReEncrypt";
     let member =
         |name: &str| ask[if anew { format!("Source{name}") } else { name.to_owned() }].clone();

@@ -5,6 +5,7 @@
 mod bench;
 mod conformance;
 mod expiry;
+mod history;
 mod iam;
 mod metrics;
 mod policy;

@@ -156,7 +156,7 @@ impl Shown {
     }
 }
 
-fn masked(resource: &Resource, reveal: bool) -> Result<Document> {
+pub(super) fn masked(resource: &Resource, reveal: bool) -> Result<Document> {
     let mask = format!("\"{}\"", crate::plan::MASK);
     let values: Vec<(String, String)> = resource
         .marks

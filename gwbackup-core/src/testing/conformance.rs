@@ -7,6 +7,7 @@ mod breaches;
 mod capture;
 mod catalog;
 mod cipher;
+mod history;
 mod keys;
 mod metrics;
 mod sink;
@@ -16,6 +17,7 @@ mod versions;
 
 pub use catalog::catalog;
 pub use cipher::cipher;
+pub use history::{HistoryFixture, history_link};
 pub use keys::key_provider;
 pub use metrics::{MetricsFixture, Seen, metrics_recorder};
 pub use sink::sink;

@@ -44,10 +44,11 @@ use crate::crypt::{
     WrapBody,
 };
 use crate::error::Result;
+use crate::history::{Asked, HistoryLink, Linked};
 use crate::metrics::{MetricsRecorder, Sample};
 use crate::model::{
-    Captured, Change, Description, Finding, Group, Key, Resolved, Revision, Scope, Side, Step,
-    StepReceipt,
+    Captured, Change, Description, Finding, Group, Key, Kind, Resolved, Revision, Scope, Side,
+    Step, StepReceipt,
 };
 use crate::observe::{Observer, Progress};
 use crate::sink::{Body, Listed, ObjectMeta, ObjectName, Sink, SinkInfo};
@@ -217,6 +218,24 @@ mock! {
 }
 
 impl fmt::Display for MockSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("mock:")
+    }
+}
+
+mock! {
+    /// A history that another service keeps.
+    #[derive(Debug)]
+    pub HistoryLink {}
+
+    #[async_trait]
+    impl HistoryLink for HistoryLink {
+        fn records(&self, kind: &Kind) -> bool;
+        async fn find(&self, cx: &Context, asked: &[Asked]) -> Result<Vec<Linked>>;
+    }
+}
+
+impl fmt::Display for MockHistoryLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("mock:")
     }
