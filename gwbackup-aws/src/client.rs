@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gwbackup_core::error::ErrorKind;
 use gwbackup_core::retry::{Pauses, rest};
 use gwbackup_core::{Context, Error, Result};
 use reqwest::Method;
@@ -252,18 +251,11 @@ where
 {
     let mut pauses = Pauses::new();
     loop {
-        let answer = tokio::select! {
-            answer = ask() => answer.and_then(Answer::settled),
-            () = cx.cancellation().cancelled() => Err(cancelled(cx)),
-        };
+        let answer = cx.unless_cancelled(ask()).await.and_then(Answer::settled);
         let Err(error) = answer else { return answer };
         let Some(pause) = pauses.after(&error) else { return Err(error) };
         rest(cx, pause).await?;
     }
-}
-
-fn cancelled(cx: &Context) -> Error {
-    cx.check().err().unwrap_or_else(|| Error::new(ErrorKind::Cancelled, "the run was cancelled"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Services that speak JSON 1.1: one address, and the operation in a header.
+//! Services that speak JSON: one address, and the operation in a header.
 
 use bytes::Bytes;
 use gwbackup_core::retry::{Pauses, rest};
@@ -20,6 +20,8 @@ pub(crate) struct JsonService {
     pub(crate) name: &'static str,
     /// What stands before the operation.
     pub(crate) prefix: &'static str,
+    /// The version of the protocol.
+    pub(crate) media: &'static str,
 }
 
 impl JsonService {
@@ -33,7 +35,14 @@ impl JsonService {
         let text = format!("https://{name}.{}.{}/", checked(region)?, suffix(region));
         let endpoint = Url::parse(&text)
             .map_err(|_| Error::invalid("this is no region, such as eu-central-1").on(region))?;
-        Ok(Self { signed: Signed::new(region, credentials)?, endpoint, name, prefix })
+        let signed = Signed::new(region, credentials)?;
+        Ok(Self { signed, endpoint, name, prefix, media: "application/x-amz-json-1.1" })
+    }
+
+    /// The same by the first version of the protocol.
+    pub(crate) fn by_first_version(mut self) -> Self {
+        self.media = "application/x-amz-json-1.0";
+        self
     }
 
     /// Calls until it is answered for good: only for what may be repeated. `refusal` says of an answer
@@ -42,7 +51,7 @@ impl JsonService {
         &self,
         cx: &Context,
         operation: &str,
-        request: &(impl Serialize + Sync),
+        request: &(impl Serialize + Sync + ?Sized),
         refusal: fn(&Told) -> Option<Error>,
     ) -> Result<Told> {
         let odd = |_| Error::invalid("this cannot be asked");
@@ -50,18 +59,13 @@ impl JsonService {
         let target = HeaderValue::from_str(&format!("{}.{operation}", self.prefix));
         let target = target.map_err(|_| Error::invalid("this cannot be asked"))?;
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media));
         headers.insert("x-amz-target", target);
         let url = self.endpoint.clone();
         let ask = Ask { service: self.name, method: Method::POST, url, headers, body };
         let mut pauses = Pauses::new();
         loop {
-            cx.check()?;
-            let told = tokio::select! {
-                told = self.signed.exchange(cx.now(), &ask) => told,
-                () = cx.cancellation().cancelled() => continue,
-            };
-            let error = match told {
+            let error = match cx.unless_cancelled(self.signed.exchange(cx.now(), &ask)).await {
                 Ok(told) if told.status.is_success() => return Ok(told),
                 Ok(told) => match refusal(&told) {
                     Some(error) => error,

@@ -5,27 +5,25 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use bytes::Bytes;
 use gwbackup_core::clock::Timestamp;
 use gwbackup_core::connect::masked;
 use gwbackup_core::error::{ErrorKind, Retry};
 use gwbackup_core::metrics::{MetricsRecorder, Sample};
-use gwbackup_core::retry::{Pauses, rest};
 use gwbackup_core::{Context, Error, Result};
-use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use url::Url;
 
 use super::series::{NAMESPACE, checked, dimensions, namespace, unit};
-use crate::config::{Identity, checked as region_of, suffix};
-use crate::signed::{Ask, Signed, Told};
+use crate::config::Identity;
+use crate::json_service::JsonService;
+use crate::signed::Told;
 
 /// Values of one request.
 const MOST: usize = 1000;
 /// Bytes of one request: a megabyte, however that is counted.
 const BYTES: usize = 1_000_000;
-const TARGET: &str = "GraniteServiceVersion20100801.PutMetricData";
+const PREFIX: &str = "GraniteServiceVersion20100801";
 const FORM: &str = "write cloudwatch://NAMESPACE?region=REGION, and as needed endpoint=URL";
 
 /// Sends metrics to CloudWatch, one series for each set of labels, at the resolution of a minute.
@@ -40,8 +38,7 @@ const FORM: &str = "write cloudwatch://NAMESPACE?region=REGION, and as needed en
 pub struct CloudWatch(Arc<Inner>);
 
 struct Inner {
-    signed: Signed,
-    endpoint: Url,
+    service: JsonService,
     namespace: String,
 }
 
@@ -53,11 +50,8 @@ impl CloudWatch {
         credentials: SharedCredentialsProvider,
     ) -> Result<Self> {
         let namespace = namespace(name_space)?.to_owned();
-        let text = format!("https://monitoring.{}.{}/", region_of(region)?, suffix(region));
-        let endpoint =
-            Url::parse(&text).map_err(|_| Error::invalid("this is no region").on(region))?;
-        let signed = Signed::new(region, credentials)?;
-        Ok(Self(Arc::new(Inner { signed, endpoint, namespace })))
+        let service = JsonService::new("monitoring", PREFIX, region, credentials)?;
+        Ok(Self(Arc::new(Inner { service: service.by_first_version(), namespace })))
     }
 
     /// The same at another endpoint: a private one, or an emulator.
@@ -65,7 +59,7 @@ impl CloudWatch {
     pub fn with_endpoint(mut self, endpoint: Url) -> Self {
         // While it is made, nobody else has it.
         if let Some(inner) = Arc::get_mut(&mut self.0) {
-            inner.endpoint = endpoint;
+            inner.service.endpoint = endpoint;
         }
         self
     }
@@ -102,18 +96,22 @@ impl CloudWatch {
     }
 
     /// The requests of a batch, each as large as one may be.
-    fn bodies(&self, at: Timestamp, samples: &[Sample]) -> Vec<Bytes> {
+    fn bodies(&self, at: Timestamp, samples: &[Sample]) -> Result<Vec<Box<RawValue>>> {
         let seconds = at.as_duration().as_secs_f64();
         let around = |data: &str| {
             let namespace = Value::from(self.0.namespace.as_str());
             format!("{{\"Namespace\":{namespace},\"MetricData\":[{data}]}}")
+        };
+        let whole = |data: &str| {
+            let odd = |_| Error::invalid("these metrics cannot be written");
+            RawValue::from_string(around(data)).map_err(odd)
         };
         let room = BYTES - around("").len();
         let (mut bodies, mut data, mut count) = (Vec::new(), String::new(), 0);
         for sample in samples {
             let datum = datum(seconds, sample).to_string();
             if count == MOST || data.len() + 1 + datum.len() > room {
-                bodies.push(Bytes::from(around(&std::mem::take(&mut data))));
+                bodies.push(whole(&std::mem::take(&mut data))?);
                 count = 0;
             }
             if count > 0 {
@@ -122,69 +120,46 @@ impl CloudWatch {
             data.push_str(&datum);
             count += 1;
         }
-        bodies.push(Bytes::from(around(&data)));
-        bodies
+        bodies.push(whole(&data)?);
+        Ok(bodies)
     }
 
     /// Sends one request until it is answered for good.
-    async fn put(&self, cx: &Context, body: Bytes) -> Result<()> {
-        let mut pauses = Pauses::new();
-        loop {
-            cx.check()?;
-            let told = tokio::select! {
-                told = self.once(cx, body.clone()) => told,
-                () = cx.cancellation().cancelled() => continue,
-            };
-            let error = match told {
-                Ok(told) if told.status.is_success() => return Ok(()),
-                Ok(told) => self.refusal(&told),
-                Err(error) => error,
-            };
-            match pauses.after(&error) {
-                Some(pause) => rest(cx, pause).await?,
-                None => return Err(error),
-            }
-        }
-    }
-
-    async fn once(&self, cx: &Context, body: Bytes) -> Result<Told> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
-        headers.insert(HeaderName::from_static("x-amz-target"), HeaderValue::from_static(TARGET));
-        let (service, method, url) = ("monitoring", Method::POST, self.0.endpoint.clone());
-        self.0.signed.exchange(cx.now(), &Ask { service, method, url, headers, body }).await
-    }
-
-    /// What the service says, by its code.
-    fn refusal(&self, told: &Told) -> Error {
-        let code = told.code();
-        let error = match (told.status.as_u16(), code.as_str()) {
-            (_, "Throttling" | "ThrottlingException") | (429, _) => {
-                Error::new(ErrorKind::Unavailable, "CloudWatch asks for pauses without end")
-                    .with_retry(Retry::Later)
-            }
-            (500.., _) => Error::new(ErrorKind::Unavailable, "CloudWatch failed"),
-            (_, "AccessDenied" | "AccessDeniedException") => {
-                Error::new(ErrorKind::Denied, "the right to write metrics is missing").help(
-                    format!(
-                        "cloudwatch:PutMetricData on *, with cloudwatch:namespace {}",
-                        self.0.namespace
-                    ),
-                )
-            }
-            (
-                _,
-                "InvalidClientTokenId"
-                | "InvalidSignatureException"
-                | "SignatureDoesNotMatch"
-                | "UnrecognizedClientException",
-            ) => {
-                Error::new(ErrorKind::Unauthenticated, "CloudWatch does not accept the credentials")
-            }
-            (status, "") => Error::invalid(format!("CloudWatch refuses the metrics ({status})")),
-            (_, code) => Error::invalid(format!("CloudWatch refuses the metrics ({code})")),
+    async fn put(&self, cx: &Context, body: &RawValue) -> Result<()> {
+        let refused = |told: &Told| Some(refusal(told));
+        let told = self.0.service.call(cx, "PutMetricData", body, refused).await;
+        let named = |error: Error| match error.kind() {
+            ErrorKind::Denied => error.help(format!(
+                "cloudwatch:PutMetricData on *, with cloudwatch:namespace {}",
+                self.0.namespace
+            )),
+            _ => error,
         };
-        error.on(self)
+        told.map(drop).map_err(|error| named(error).on(self))
+    }
+}
+
+/// What the service says, by its code.
+fn refusal(told: &Told) -> Error {
+    let code = told.code();
+    match (told.status.as_u16(), code.as_str()) {
+        (_, "Throttling" | "ThrottlingException") | (429, _) => {
+            Error::new(ErrorKind::Unavailable, "CloudWatch asks for pauses without end")
+                .with_retry(Retry::Later)
+        }
+        (500.., _) => Error::new(ErrorKind::Unavailable, "CloudWatch failed"),
+        (_, "AccessDenied" | "AccessDeniedException") => {
+            Error::new(ErrorKind::Denied, "the right to write metrics is missing")
+        }
+        (
+            _,
+            "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
+            | "UnrecognizedClientException",
+        ) => Error::new(ErrorKind::Unauthenticated, "CloudWatch does not accept the credentials"),
+        (status, "") => Error::invalid(format!("CloudWatch refuses the metrics ({status})")),
+        (_, code) => Error::invalid(format!("CloudWatch refuses the metrics ({code})")),
     }
 }
 
@@ -207,8 +182,8 @@ impl MetricsRecorder for CloudWatch {
         if samples.is_empty() {
             return Ok(());
         }
-        for body in self.bodies(at, samples) {
-            self.put(cx, body).await?;
+        for body in self.bodies(at, samples)? {
+            self.put(cx, &body).await?;
         }
         Ok(())
     }

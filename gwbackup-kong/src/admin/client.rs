@@ -123,10 +123,7 @@ impl Client {
 
     /// Reads. Cancel safe.
     pub(crate) async fn get_once(&self, cx: &Context, url: &Url) -> Result<Answer> {
-        tokio::select! {
-            answer = self.send(Method::GET, url, None) => answer,
-            () = cx.cancellation().cancelled() => Err(cancelled(cx)),
-        }
+        cx.unless_cancelled(self.send(Method::GET, url, None)).await
     }
 
     /// Calls once. Whether a call whose answer was lost did anything is not known.
@@ -174,10 +171,6 @@ impl Answer {
 /// The address without what a query may hold.
 fn shown(url: &Url) -> &str {
     url.as_str().split('?').next().unwrap_or_default()
-}
-
-fn cancelled(cx: &Context) -> Error {
-    cx.check().err().unwrap_or_else(|| Error::new(ErrorKind::Cancelled, "the run was cancelled"))
 }
 
 fn unavailable(e: reqwest::Error) -> Error {
