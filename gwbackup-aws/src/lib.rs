@@ -15,8 +15,8 @@
 //!
 //! [`Aws`] is the gateway, [`schema()`] the table of kinds; [`S3Sink`] keeps backups in a bucket,
 //! [`KmsKey`] wraps their keys; [`ConfigHistory`] links them with AWS Config; [`CloudWatch`] and
-//! [`EmfLines`] take metrics;
-//! [`Policy`] says what each of them needs of IAM; [`connectors`] opens each by its URL. Programs reach this crate through the feature `aws` of the facade `gwbackup`.
+//! [`EmfLines`] take metrics; [`Policy`] says what each of them needs of IAM; [`connectors`] opens
+//! each by its URL. Programs reach this crate through the feature `aws` of the facade `gwbackup`.
 
 mod answer;
 mod client;

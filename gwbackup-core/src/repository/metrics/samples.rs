@@ -184,7 +184,8 @@ pub(in crate::repository) fn verify(
     found
 }
 
-/// How a restore ended of backups of this gateway; the report may name it, too. `measured`: its times are those of a whole recovery.
+/// How a restore ended of backups of this gateway; the report may name it, too. `measured`: its times
+/// are those of a whole recovery.
 pub(in crate::repository) fn restore(
     of: Option<Named>,
     result: Result<&RestoreReport, &Error>,
