@@ -161,11 +161,12 @@ pub(crate) async fn run(
         commit(vault, cx, prepared).await
     };
     match made.await {
-        Ok(report) if report.kinds.keys().all(|kind| is_always_there(kind, &description)) => {
-            let warnings = why_empty(cx, source.as_ref(), &rules, options).await;
-            Ok(BackupReport { warnings, ..report })
+        Ok(mut report) => {
+            if report.kinds.keys().all(|kind| is_always_there(kind, &description)) {
+                report.warnings.extend(why_empty(cx, source.as_ref(), &rules, options).await);
+            }
+            Ok(report)
         }
-        Ok(report) => Ok(report),
         Err(e) => {
             // The deadline ends it anyway if this cannot be written.
             let draft = EventDraft::new(

@@ -5,6 +5,7 @@
 mod confidential;
 mod create;
 mod heal;
+mod keep;
 pub(crate) mod keys;
 mod objects;
 mod open;

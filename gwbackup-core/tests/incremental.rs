@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use common::{Bench, look};
-use futures_util::stream;
+use futures_util::{TryStreamExt as _, stream};
 use gwbackup_core::backup::{BackupReport, BackupType};
 use gwbackup_core::catalog::State;
 use gwbackup_core::model::{
     Captured, Cause, Description, Document, Finding, Gap, HandleName, Handles, Id, Key, Kind,
     KindSpec, Limits, Member, MemberRule, Resource, Revision, Schema, Scope,
 };
-use gwbackup_core::sink::{ObjectName, Sink as _};
+use gwbackup_core::sink::{MemorySink, ObjectName, Sink as _, Version};
 use gwbackup_core::source::{BoxStream, Known, Purpose, Source};
 use gwbackup_core::{Context, Repository, Result};
 
@@ -478,4 +478,50 @@ async fn what_was_read_inside_a_gap_is_kept() {
         let report = report.run(&bench.cx).await.unwrap();
         assert!(report.failures.is_empty(), "{:?}", report.failures);
     }
+}
+
+#[tokio::test]
+async fn what_an_incremental_builds_on_is_kept_as_long_as_itself() {
+    let mut bench = Bench::empty(3);
+    let month = std::time::Duration::from_hours(24 * 30);
+    // The third copy keeps versions, and nothing for any time.
+    bench.sinks = vec![
+        MemorySink::named("a").with_retention(month),
+        MemorySink::named("b").with_retention(month * 2),
+        MemorySink::named("c").with_versions(),
+    ];
+    bench.create().await;
+    let repository = bench.open().await;
+    let mut given = Given::new(false);
+    given.put(key("node", 1), r#"{"n":1}"#);
+    let full = take(&bench, &repository, &given).await;
+    bench.clock.advance(month / 5);
+    given.put(key("node", 2), r#"{"n":2}"#);
+    let made = take(&bench, &repository, &given).await;
+    assert_eq!(made.base, Some(full.id), "{:?}", made.why_full);
+    assert!(made.warnings.is_empty(), "{:?}", made.warnings);
+    let ends = async |made: &BackupReport, sink: &MemorySink| {
+        let info = repository.find(&bench.cx, &made.id.to_string()).await.unwrap();
+        let archive = &info.manifest().archive;
+        let own = |name: &str| {
+            name.contains(&archive.id) || name.starts_with(archive.path.trim_end_matches(".gwb"))
+        };
+        let versioned = sink.versioned().unwrap();
+        let all: Vec<Version> = versioned.versions(&bench.cx, "").try_collect().await.unwrap();
+        let mut ends = BTreeMap::new();
+        for version in all.iter().filter(|version| own(version.name.as_str())) {
+            let lock = versioned.lock(&bench.cx, version).await.unwrap();
+            ends.insert(version.name.to_string(), lock.until);
+        }
+        assert_eq!(ends.len(), 3, "archive, wrap and manifest: {ends:?}");
+        ends
+    };
+    for sink in &bench.sinks[..2] {
+        let last = ends(&made, sink).await.into_values().max().unwrap();
+        assert!(last.is_some(), "{sink} keeps what is written");
+        for (name, until) in ends(&full, sink).await {
+            assert!(until >= last, "{name} on {sink} is kept until {until:?}, and not {last:?}");
+        }
+    }
+    assert!(ends(&full, &bench.sinks[2]).await.into_values().all(|until| until.is_none()));
 }

@@ -9,16 +9,22 @@ use crate::s3::S3Config;
 impl Policy {
     /// Writes and reads backups in the bucket that `sink` names, with what the configuration demands
     /// of each object, and ends uploads that nobody will complete. It replaces and deletes nothing.
+    /// Where holds are demanded it can lift them as well: IAM has one right for both.
     ///
     /// The names of all objects of the bucket can be listed: S3 tells an object that is missing from
     /// one that is forbidden only to who may list the bucket as a whole. `Invalid` when the key
     /// that the bucket encrypts with is not named by its ARN.
     pub fn sink_writer(sink: &S3Config) -> Result<Self> {
         let mut actions = vec!["s3:GetObject", "s3:PutObject"];
-        actions.extend(sink.protection.retention.map(|_| "s3:PutObjectRetention"));
+        let mut listing = vec!["s3:ListBucket", "s3:ListBucketMultipartUploads"];
+        if sink.protection.retention.is_some() {
+            // What an incremental builds on is kept as long as itself.
+            actions.extend(["s3:PutObjectRetention", "s3:GetObjectRetention"]);
+            actions.push("s3:GetObjectLegalHold");
+            listing.push("s3:ListBucketVersions");
+        }
         actions.extend(sink.protection.hold.then_some("s3:PutObjectLegalHold"));
         actions.extend(["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]);
-        let listing = ["s3:ListBucket", "s3:ListBucketMultipartUploads"];
         let mut statements = vec![
             Statement::new(&actions, vec![objects(sink)]),
             Statement::new(&listing, vec![bucket(sink)]),

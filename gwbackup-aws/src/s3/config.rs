@@ -68,14 +68,16 @@ impl Protection {
         self.mode.or(own).unwrap_or(LockMode::Governance)
     }
 
+    /// For how long every object is kept.
+    pub(crate) fn keeps_for(&self) -> Option<Duration> {
+        self.retention.map(|retention| Duration::from_hours(24) * retention.days)
+    }
+
     /// Until when an object is kept that is written now.
     pub(crate) fn until(&self, now: Timestamp) -> Option<Timestamp> {
-        let own = self.retention.map(|retention| {
-            let days = Duration::from_hours(24) * retention.days;
-            // A time beyond all calendars is the last one that they know.
-            now.saturating_add(days).unwrap_or(Timestamp::MAX)
-        });
-        own.max(self.until)
+        // A time beyond all calendars is the last one that they know.
+        let end = |length| now.saturating_add(length).unwrap_or(Timestamp::MAX);
+        self.keeps_for().map(end).max(self.until)
     }
 }
 

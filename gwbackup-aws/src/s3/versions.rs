@@ -1,6 +1,7 @@
 //! Versions of objects, and what keeps them.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -196,6 +197,10 @@ fn lockable(version: &Version) -> Result<()> {
 
 #[async_trait]
 impl VersionedSink for S3Sink {
+    fn keeps_for(&self) -> Option<Duration> {
+        self.bucket.transport.protection().keeps_for()
+    }
+
     async fn put_locked(
         &self,
         cx: &Context,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use gwbackup_aws::testing::{KmsDouble, Need, S3Double, S3Fault};
 use gwbackup_aws::{Config, KmsKey, LockMode, Policy, Retention, S3Config, S3Sink};
+use gwbackup_core::backup::BackupReport;
+use gwbackup_core::catalog::State;
 use gwbackup_core::clock::Clock as _;
 use gwbackup_core::crypt::{DataKey, KeyContext, KeyProvider as _, KeyPurpose};
 use gwbackup_core::error::ErrorKind;
@@ -63,19 +65,27 @@ impl Places {
         new.state(self.scratch.path().join("one")).run(&self.cx).await.unwrap();
     }
 
-    /// Opens it elsewhere; a backup, and the plan of its restore.
-    async fn run(&self) {
+    /// Opens it elsewhere; a full backup, an incremental, and the plan of its restore.
+    async fn run(&self) -> BackupReport {
         let state = |name: &str| self.scratch.path().join(name);
         let gateway = MemoryGateway::kong_like();
         gateway.populate(1, 20);
         let open = Repository::builder().copy(self.copy()).key(self.key() as _);
         let repository = open.state(state("two")).open(&self.cx).await.unwrap();
-        let run = repository.backup(Arc::new(gateway.clone()));
-        run.application("shop").environment("prod").run(&self.cx).await.unwrap();
+        let backup = async || {
+            self.clock.advance(Duration::from_mins(1));
+            let run = repository.backup(Arc::new(gateway.clone()));
+            run.application("shop").environment("prod").run(&self.cx).await.unwrap()
+        };
+        backup().await;
+        gateway.populate(2, 1);
+        let made = backup().await;
+        assert_eq!(made.kind, "incremental", "{:?}", made.why_full);
         let latest = repository.find(&self.cx, "latest").await.unwrap();
         gateway.clear();
         let restore = repository.restore(&latest, Arc::new(gateway));
         restore.plan(&self.cx).await.unwrap();
+        made
     }
 }
 
@@ -92,7 +102,7 @@ async fn a_writer_of_a_sink_needs_what_its_policy_allows() {
     places.create().await;
     places.s3.guard(allow(std::slice::from_ref(&policy)));
     let before = places.s3.needs().len();
-    places.run().await;
+    assert!(places.run().await.warnings.is_empty());
     // An archive in parts, and one whose writer died.
     let sink = S3Sink::new(places.config()).unwrap();
     let (cx, large) = (&places.cx, Body::from(vec![7; 20 << 20]));
@@ -105,6 +115,19 @@ async fn a_writer_of_a_sink_needs_what_its_policy_allows() {
     places.clock.advance(Duration::from_hours(25));
     assert_eq!(sink.sweep(cx).await.unwrap(), 1);
     assert_exact(&policy, &places.s3.needs()[before..]);
+}
+
+#[tokio::test]
+async fn who_cannot_extend_a_lock_is_told_what_that_means() {
+    let places = Places::new().await;
+    let policy = Policy::sink_writer(&places.config()).unwrap();
+    places.create().await;
+    let allowed = allow(std::slice::from_ref(&policy));
+    places.s3.guard(move |need| need.action != "s3:ListBucketVersions" && allowed(need));
+    let made = places.run().await;
+    assert_eq!(made.status, State::Success, "it is whole");
+    let [warning] = &made.warnings[..] else { panic!("one warning: {:?}", made.warnings) };
+    assert!(warning.contains("may be deleted before it"), "{warning}");
 }
 
 #[tokio::test]
@@ -162,11 +185,16 @@ async fn an_eraser_erases_and_a_keeper_keeps() {
     assert_eq!((erased.deleted.len(), erased.kept.len()), (1, 0));
     assert_exact(&policy, &places.s3.needs()[before..]);
 
-    // A writer can do none of it.
+    // A writer deletes nothing; that it may lift a hold goes with the right to set one.
     sink.put(cx, &name, &Body::from(b"x".to_vec())).await.unwrap_err();
     let writer = Policy::sink_writer(&config).unwrap();
     places.s3.guard(allow(std::slice::from_ref(&writer)));
     sink.put(cx, &name, &Body::from(b"x".to_vec())).await.unwrap();
+    let erased = erase(cx, &sink, &name).await.unwrap();
+    assert_eq!((erased.deleted.len(), erased.kept.len()), (0, 1));
+    let own = sink.versioned().unwrap();
+    own.hold(cx, &erased.kept[0].version, false).await.unwrap();
+    places.clock.advance(Duration::from_hours(24 * 31));
     let denied = erase(cx, &sink, &name).await.unwrap_err();
     assert_eq!(denied.kind(), ErrorKind::Denied);
 }

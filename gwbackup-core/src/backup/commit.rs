@@ -79,8 +79,44 @@ pub(crate) async fn commit(
         let first = outcomes.into_iter().find_map(Result::err);
         return Err(first.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no copy answers")));
     }
+    let warnings = match &prepared.base {
+        Some(base) => keep_base(vault, cx, base.backup, &outcomes).await,
+        None => Vec::new(),
+    };
     let report = finish(vault, cx, &prepared, &name, &manifest.digest(), &outcomes).await?;
-    Ok(BackupReport { left_out, ..report })
+    Ok(BackupReport { left_out, warnings, ..report })
+}
+
+/// Where copies keep objects, what an incremental builds on is kept as long as itself. What stays
+/// shorter is a warning: the backup is whole.
+async fn keep_base(
+    vault: &Vault,
+    cx: &Context,
+    base: Uuid,
+    outcomes: &[Result<()>],
+) -> Vec<String> {
+    let keeps = |place: &Place| place.sink().versioned().is_some_and(|s| s.keeps_for().is_some());
+    let good = vault.places.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok());
+    let places: Vec<&Place> = good.map(|(place, _)| place).filter(|place| keeps(place)).collect();
+    if places.is_empty() {
+        return Vec::new();
+    }
+    let found = async {
+        let state = vault.state(cx).await?;
+        let gone = || Error::new(ErrorKind::NotFound, "the base is not in the log").on(base);
+        vault.manifest(cx, state.point(base).ok_or_else(gone)?).await
+    };
+    let short = |why: Error| format!("what it builds on may be deleted before it: {why}");
+    let found = match found.await {
+        Ok(found) => found,
+        Err(e) => return vec![short(e)],
+    };
+    let mut warnings = Vec::new();
+    for place in places {
+        let kept = vault.keep(cx, place, &found).await;
+        warnings.extend(kept.err().map(|e| format!("{}: {}", place.sink(), short(e))));
+    }
+    warnings
 }
 
 /// Archive and wraps onto one copy, read back from it.

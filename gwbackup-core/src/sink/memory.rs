@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use crate::task::blocking;
 pub struct MemorySink {
     name: Arc<str>,
     versioned: bool,
+    retention: Option<Duration>,
     content: Arc<Mutex<Content>>,
 }
 
@@ -91,6 +93,13 @@ impl MemorySink {
         self
     }
 
+    /// The same, keeping versions, and each object for this long from the moment of writing.
+    #[must_use]
+    pub fn with_retention(mut self, length: Duration) -> Self {
+        self.retention = Some(length);
+        self.with_versions()
+    }
+
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,6 +117,8 @@ impl MemorySink {
         if content.current(name).is_ok() {
             return Err(Error::new(ErrorKind::AlreadyExists, "the name is taken").on(name));
         }
+        let own = self.retention.and_then(|length| cx.now().checked_add(length).ok());
+        let lock = Lock { until: lock.until.max(own), ..lock };
         content.add(name, Some(bytes), cx.now(), lock);
         Ok(())
     }
@@ -191,6 +202,10 @@ impl Sink for MemorySink {
 
 #[async_trait]
 impl VersionedSink for MemorySink {
+    fn keeps_for(&self) -> Option<Duration> {
+        self.retention
+    }
+
     async fn put_locked(
         &self,
         cx: &Context,
@@ -267,6 +282,7 @@ impl fmt::Debug for MemorySink {
         f.debug_struct("MemorySink")
             .field("name", &self.name)
             .field("versioned", &self.versioned)
+            .field("retention", &self.retention)
             .field("objects", &objects)
             .finish_non_exhaustive()
     }

@@ -1,5 +1,7 @@
 //! Stores that keep versions of objects, and keep them from being deleted.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::Serialize;
 
@@ -105,6 +107,11 @@ impl DeletionReceipt {
 /// version is deleted. Errors are those of a [`Sink`], and what each method says.
 #[async_trait]
 pub trait VersionedSink: Sink {
+    /// For how long it keeps each object by itself, from the moment of writing, if it does. No I/O.
+    fn keeps_for(&self) -> Option<Duration> {
+        None
+    }
+
     /// As [`Sink::put`], and the store keeps the object under `lock`, or under what it keeps all
     /// objects under, whichever is longer, from the moment at which it is there. `Invalid` or
     /// `Unsupported` when the place cannot lock; nothing is written then.

@@ -30,14 +30,19 @@ impl Bench {
     /// A new repository on `copies` copies.
     pub async fn new(copies: usize) -> Self {
         let bench = Self::empty(copies);
+        bench.create().await;
+        bench
+    }
+
+    /// Makes the repository.
+    pub async fn create(&self) {
         let mut new = Repository::create()
-            .key(Arc::clone(&bench.key) as _)
-            .state(bench.directory.path().join("state"));
-        for sink in &bench.sinks {
+            .key(Arc::clone(&self.key) as _)
+            .state(self.directory.path().join("state"));
+        for sink in &self.sinks {
             new = new.copy(Copy::new(Arc::new(sink.clone())));
         }
-        new.run(&bench.cx).await.unwrap();
-        bench
+        new.run(&self.cx).await.unwrap();
     }
 
     /// The same before the repository is made.
