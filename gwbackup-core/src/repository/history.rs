@@ -167,7 +167,7 @@ impl HistoryBuilder {
         if versions.is_empty() {
             let error = Error::new(ErrorKind::NotFound, "no backup holds this resource");
             let help = match unread.len() {
-                0 => "`show BACKUP '*'` shows what a backup holds".to_owned(),
+                0 => "name it by its id: `show BACKUP KIND` shows those of a kind".to_owned(),
                 unread => format!("{unread} backups tell nothing of it: `verify` says why"),
             };
             return Err(error.on(&self.key).help(help));
