@@ -1,5 +1,7 @@
 //! The arguments.
 
+mod value;
+
 use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
@@ -12,6 +14,10 @@ use gwbackup::policy::Span;
 use gwbackup::source::Purpose;
 use gwbackup::verify::Depth;
 use uuid::Uuid;
+
+use value::{
+    app_env, backup_type, depth, pair, percent, policy, purpose, run_id, span, suite, time,
+};
 
 pub(crate) const WELCOME: &str = "\
 Start here: gwbackup quickstart
@@ -292,8 +298,8 @@ pub(crate) struct History {
     #[arg(long, value_name = "URL")]
     pub(crate) link: Option<String>,
     /// Only backups of this application and environment
-    #[arg(long, value_name = "APP/ENV", conflicts_with = "backup")]
-    pub(crate) gateway: Option<String>,
+    #[arg(long, value_name = "APP/ENV", value_parser = app_env, conflicts_with = "backup")]
+    pub(crate) gateway: Option<(String, String)>,
     /// What the link has for the resources of this backup, instead
     #[arg(long, value_name = "BACKUP", requires = "link")]
     pub(crate) backup: Option<String>,
@@ -532,85 +538,4 @@ pub(crate) enum Keys {
 pub(crate) enum Copies {
     /// Show the copies, and how they stand
     List,
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("a tag is NAME=VALUE".to_owned()),
-    }
-}
-
-fn app_env(text: &str) -> Result<(String, String), String> {
-    let parts = text.split_once('/').map(|(app, env)| (app.to_owned(), env.to_owned()));
-    parts.ok_or_else(|| "a gateway is named APP/ENV".to_owned())
-}
-
-fn span(text: &str) -> Result<Span, String> {
-    text.parse().map_err(|_| "this is no length of time; write 90s, 15m, 24h or 30d".to_owned())
-}
-
-fn run_id(text: &str) -> Result<Uuid, String> {
-    text.parse().map_err(|_| "this is no run's id; `restore` and `status` show it".to_owned())
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| "this is no time; write 2026-11-21T12:00:00Z".to_owned())
-}
-
-/// A parser for a choice by name.
-fn choice<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, String> {
-    known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
-        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-        format!("known are {}", names.join(", "))
-    })
-}
-
-fn suite(text: &str) -> Result<Suite, String> {
-    let known = [Suite::Aes256Gcm, Suite::XChaCha20Poly1305];
-    choice(text, &known.map(|suite| (suite.as_str(), suite)))
-}
-
-fn backup_type(text: &str) -> Result<BackupType, String> {
-    let incremental = BackupType::Incremental;
-    choice(
-        text,
-        &[("auto", BackupType::Auto), ("full", BackupType::Full), ("incremental", incremental)],
-    )
-}
-
-fn percent(text: &str) -> Result<u8, String> {
-    let number = text.strip_suffix('%').unwrap_or(text).parse();
-    let fits = number.ok().filter(|percent| (1..=100).contains(percent));
-    fits.ok_or_else(|| "a sample is 1% to 100%".to_owned())
-}
-
-fn depth(text: &str) -> Result<Depth, String> {
-    let known =
-        [("manifest", Depth::Manifest), ("checksum", Depth::Checksum), ("full", Depth::Full)];
-    choice(text, &known)
-}
-
-fn purpose(text: &str) -> Result<Purpose, String> {
-    choice(text, &[("backup", Purpose::Backup), ("restore", Purpose::Restore)])
-}
-
-fn policy(text: &str) -> Result<(Option<String>, Existing), String> {
-    match text.split_once('=') {
-        Some((kind, policy)) => Ok((Some(kind.to_owned()), existing(policy)?)),
-        None => Ok((None, existing(text)?)),
-    }
-}
-
-fn existing(text: &str) -> Result<Existing, String> {
-    choice(
-        text,
-        &[
-            ("update", Existing::Update),
-            ("skip", Existing::Skip),
-            ("replace", Existing::Replace),
-            ("adopt", Existing::Adopt),
-            ("fail", Existing::Fail),
-        ],
-    )
 }

@@ -48,20 +48,6 @@ impl Pauses {
     }
 }
 
-/// Makes `call` until it succeeds or has failed for good by [`Pauses`]. Only for calls that may be
-/// made twice. Ends with [`ErrorKind::Cancelled`] when the context is cancelled during a pause.
-pub async fn retrying<T>(cx: &Context, mut call: impl AsyncFnMut() -> Result<T>) -> Result<T> {
-    let mut pauses = Pauses::new();
-    loop {
-        let error = match call().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
-        let Some(pause) = pauses.after(&error) else { return Err(error) };
-        rest(cx, pause).await?;
-    }
-}
-
 /// Waits on the context's clock; [`ErrorKind::Cancelled`] if it is cancelled meanwhile.
 pub async fn rest(cx: &Context, pause: Duration) -> Result<()> {
     tokio::select! {

@@ -34,10 +34,7 @@ pub(crate) async fn history(session: &Session, arguments: History) -> Result<Out
         error.help("write KIND/ID; `show BACKUP KIND` shows the ids of a kind")
     })?;
     let mut look = repository.history(key);
-    if let Some(gateway) = &arguments.gateway {
-        let parts = gateway.split_once('/');
-        let (application, environment) =
-            parts.ok_or_else(|| Error::invalid("a gateway is named APP/ENV").on(gateway))?;
+    if let Some((application, environment)) = arguments.gateway {
         look = look.gateway(application, environment);
     }
     if let Some(link) = link {
