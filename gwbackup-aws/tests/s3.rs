@@ -285,6 +285,30 @@ async fn a_lock_is_never_weakened_and_a_deletion_is_proven() {
 }
 
 #[tokio::test]
+async fn a_call_locks_by_its_own_mode_and_never_by_a_weaker_one() {
+    use LockMode::{Compliance, Governance};
+    let (double, cx, clock) = world(S3Double::builder().object_lock()).await;
+    for (n, (every, call, locked)) in [
+        (Governance, Compliance, "COMPLIANCE"),
+        (Compliance, Governance, "COMPLIANCE"),
+        (Governance, Governance, "GOVERNANCE"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let own = config(&double).with_clock(Arc::new(clock.clone())).with_lock_mode(call);
+        let own = own.with_retention(Retention { mode: every, days: 1 });
+        let sink = S3Sink::new(own).unwrap();
+        let (plain, asked) = (format!("log/{n}"), format!("data/{n}"));
+        put(&sink, &cx, &plain, b"x").await.unwrap();
+        let lock = Lock::until(clock.now() + Duration::from_hours(48));
+        sink.put_locked(&cx, &name(&asked), &vec![1].into(), lock).await.unwrap();
+        let mode = |key: &str| double.headers(key)["x-amz-object-lock-mode"].clone();
+        assert_eq!((mode(&plain).as_str(), mode(&asked).as_str()), (every.as_str(), locked));
+    }
+}
+
+#[tokio::test]
 async fn a_url_says_it_all() {
     let open =
         async |text: &str| S3Config::from_url(&Url::parse(text).unwrap(), &Settings::new()).await;

@@ -63,9 +63,20 @@ impl Protection {
         self
     }
 
+    /// Of what is locked by a call: never weaker than that of every object.
     pub(crate) fn mode(&self) -> LockMode {
-        let own = self.retention.map(|retention| retention.mode);
-        self.mode.or(own).unwrap_or(LockMode::Governance)
+        match self.retention.map(|retention| retention.mode) {
+            Some(LockMode::Compliance) => LockMode::Compliance,
+            own => self.mode.or(own).unwrap_or(LockMode::Governance),
+        }
+    }
+
+    /// Of an object that is written now.
+    pub(crate) fn written(&self) -> LockMode {
+        match (self.until, self.retention) {
+            (None, Some(own)) => own.mode,
+            _ => self.mode(),
+        }
     }
 
     /// For how long every object is kept.
@@ -139,8 +150,8 @@ impl S3Config {
 
     /// The same with this mode for what is locked by a call
     /// ([`put_locked`](gwbackup_core::sink::VersionedSink::put_locked),
-    /// [`extend`](gwbackup_core::sink::VersionedSink::extend)); by default that of the retention of
-    /// every object, else governance.
+    /// [`extend`](gwbackup_core::sink::VersionedSink::extend)); by default, and at least, that of the
+    /// retention of every object, else governance.
     #[must_use]
     pub fn with_lock_mode(mut self, mode: LockMode) -> Self {
         self.protection.mode = Some(mode);

@@ -136,7 +136,7 @@ impl Transport {
         }
         let protection = self.protection();
         if let Some(until) = protection.until(self.0.clock.now()) {
-            headers.insert(MODE, HeaderValue::from_static(protection.mode().as_str()));
+            headers.insert(MODE, HeaderValue::from_static(protection.written().as_str()));
             if let Ok(until) = HeaderValue::from_str(&rfc3339(until)) {
                 headers.insert(UNTIL, until);
             }
